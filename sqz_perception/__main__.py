@@ -1,0 +1,180 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Look at a model file, prove it, try it on pictures: ``python -m sqz_perception --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqz_perception.errors import SqzError
+from sqz_perception.model import file
+from sqz_perception.model.network import Model, multiply_adds
+
+if TYPE_CHECKING:
+    from sqz_perception.inference.backend import Runtime
+
+EXAMPLES = """\
+examples:
+  python -m sqz_perception info models/cifar10.sqz
+  python -m sqz_perception verify models/cifar10.sqz --backend onnxruntime
+  python -m sqz_perception classify models/cifar10.sqz cat.jpg dog.png
+  python -m sqz_perception classify models/cifar10.sqz *.jpg --json | jq .results[0]
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 for what failed, 2 for bad arguments."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except SqzError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def info(options: argparse.Namespace) -> None:
+    """Print what a model file holds."""
+    model = file.read(options.model)
+    facts = _facts(model, Path(options.model).stat().st_size)
+    if options.json:
+        print(json.dumps({**facts, 'labels': model.labels}))
+        return
+    for key, value in facts.items():
+        print(f'{key:12} {_for_people(value)}')
+    shown = ', '.join(model.labels[:10])
+    print(f'{"labels":12} {shown}{", ..." if len(model.labels) > 10 else ""}')
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Check a model file and run its self-test on this machine's runtime."""
+    from sqz_perception.inference import classifier
+
+    model = file.read(options.model)
+    runtime = _runtime(options)
+    backend, why = classifier.build(model, runtime)
+    deviation = classifier.self_test(model, backend)
+    facts = {
+        'model': f'{model.name} release {model.release}',
+        'identity': file.identity(model),
+        'backend': backend.description,
+        'why': why,
+        'self_tests': len(model.self_test.seeds),
+        'deviation': round(deviation, 6),
+    }
+    if options.json:
+        print(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        print(f'{key:12} {value}')
+    print('ok')
+
+
+def classify(options: argparse.Namespace) -> None:
+    """Print the best classes of each picture."""
+    from sqz_perception.inference import classifier, frames, sources
+
+    model = classifier.load(options.model, _runtime(options))
+    for path in options.images:
+        picture = frames.fit(sources.read_picture(path), model.input)
+        start = time.perf_counter()
+        results = model.classify(picture, options.top_k)
+        milliseconds = (time.perf_counter() - start) * 1e3
+        if options.json:
+            row = {'image': path, 'ms': round(milliseconds, 3)}
+            print(json.dumps({**row, 'results': [asdict(result) for result in results]}))
+            continue
+        print(f'{path}  ({milliseconds:.1f} ms, {model.backend.description})')
+        for result in results:
+            print(f'  {result.score:6.1%}  {result.label}')
+
+
+def _facts(model: Model, size: int) -> dict[str, object]:
+    kinds = Counter[str]()
+    for tensor in model.tensors.values():
+        kinds[tensor.values.dtype.name] += tensor.values.size
+    return {
+        'name': model.name,
+        'release': model.release,
+        'identity': file.identity(model),
+        'description': model.description,
+        'licence': model.licence,
+        'bytes': size,
+        'parameters': model.parameters,
+        'stored_as': dict(kinds),
+        'macs': multiply_adds(model),
+        'input': asdict(model.input),
+        'nodes': dict(Counter(node.op for node in model.nodes)),
+        'classes': len(model.labels),
+        'self_tests': len(model.self_test.seeds),
+    }
+
+
+def _for_people(value: object) -> str:
+    if isinstance(value, int):
+        return f'{value:,}'
+    if isinstance(value, dict):
+        return ', '.join(f'{key} {_for_people(v)}' for key, v in value.items())
+    if isinstance(value, tuple):
+        return '(' + ', '.join(_for_people(v) for v in value) + ')'
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
+
+
+def _runtime(options: argparse.Namespace) -> Runtime:
+    from sqz_perception.inference.backend import Runtime
+
+    return Runtime(options.backend, options.precision, options.threads)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m sqz_perception',
+        description='Look at a model file, prove it, try it on pictures. Needs no ROS.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+    def command(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        added.set_defaults(run=run)
+        added.add_argument('model', metavar='FILE', help='a .sqz model file')
+        added.add_argument('--json', action='store_true', help='print JSON, one object a line')
+        return added
+
+    command(info)
+    for run in (verify, classify):
+        added = command(run)
+        added.add_argument('--backend', default='auto', help='auto, openvino or onnxruntime')
+        added.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
+        added.add_argument(
+            '--threads', type=_count, default=2, help='0: as the runtime likes (default: 2)'
+        )
+    added.add_argument('images', metavar='IMAGE', nargs='+', help='picture files')
+    added.add_argument('--top-k', type=_count, default=5, metavar='K', help='classes to print')
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'{text} is negative')
+    return value
+
+
+if __name__ == '__main__':
+    sys.exit(main())

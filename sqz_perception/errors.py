@@ -1,0 +1,151 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Every way this package can fail, by name.
+
+Two failures that a caller treats differently have two names; each message is one line that says
+what was found and what to do about it::
+
+    SqzError
+    +-- ModelError                 a model file that can't be used; the running model stays
+    |   +-- ModelNotFound          no such file
+    |   +-- ModelNotSqz            not a .sqz file at all
+    |   +-- ModelTruncated         the file ends too early, or goes on after its end
+    |   +-- ModelCorrupt           a checksum does not match: damaged on the way
+    |   +-- ModelTooNew            a later format than this package reads
+    |   +-- ModelInvalid           whole, but it claims what can't be
+    +-- FrameError                 a camera frame that can't be used; it is dropped and counted
+    |   +-- FrameEmpty             no rows, no columns or no data
+    |   +-- FrameTruncated         fewer bytes than the frame claims
+    |   +-- FrameOversized         more bytes or pixels than allowed
+    |   +-- FrameCorrupt           the bytes are no picture
+    |   +-- FrameEncodingUnknown   an encoding that is not supported
+    +-- BackendError               an inference runtime
+    |   +-- BackendUnavailable     not installed, or not on this processor
+    |   +-- BackendFailed          it refused the model or failed on a frame
+    |   +-- SelfTestFailed         it runs, but gives wrong answers
+    +-- SwapRefused                no model to go to, or a swap is already under way
+    +-- SourceError                pictures for the image source that can't be read
+    +-- TrainingError              the workstation's side, training/
+        +-- ArchitectureInvalid    metaparameters or weights that describe no network here
+        +-- DataError              pictures to train or evaluate on that can't be used
+        +-- CheckpointInvalid      no checkpoint of this trainer
+        +-- TrainingDiverged       the loss is no longer a number
+        +-- ImportFailed           foreign weights that can't be read
+"""
+
+
+class SqzError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ModelError(SqzError):
+    """A model file that can't be used."""
+
+
+class ModelNotFound(ModelError):
+    """The model file does not exist or can't be opened."""
+
+
+class ModelNotSqz(ModelError):
+    """The file does not begin as a .sqz file does."""
+
+
+class ModelTruncated(ModelError):
+    """The file is shorter or longer than its header says."""
+
+
+class ModelCorrupt(ModelError):
+    """A checksum or the identity does not match the content."""
+
+
+class ModelTooNew(ModelError):
+    """The file has a later format version or uses reserved bits."""
+
+
+class ModelInvalid(ModelError):
+    """The file is whole, but its content contradicts itself or exceeds a limit."""
+
+
+class FrameError(SqzError):
+    """A camera frame that can't be used. ``kind`` names its counter in the diagnostics."""
+
+    kind = 'unusable'
+
+
+class FrameEmpty(FrameError):
+    """The frame has no rows, no columns or no data."""
+
+    kind = 'empty'
+
+
+class FrameTruncated(FrameError):
+    """The frame holds fewer bytes than its size, step and encoding need."""
+
+    kind = 'truncated'
+
+
+class FrameOversized(FrameError):
+    """The frame claims more pixels, or holds more bytes, than is allowed."""
+
+    kind = 'oversized'
+
+
+class FrameCorrupt(FrameError):
+    """The compressed data is damaged or no picture at all."""
+
+    kind = 'corrupt'
+
+
+class FrameEncodingUnknown(FrameError):
+    """The encoding or the compression format is not supported."""
+
+    kind = 'unknown_encoding'
+
+
+class BackendError(SqzError):
+    """An inference runtime that can't do what was asked."""
+
+
+class BackendUnavailable(BackendError):
+    """The runtime is not installed or does not support this processor."""
+
+
+class BackendFailed(BackendError):
+    """The runtime refused the model or failed on a frame."""
+
+
+class SelfTestFailed(BackendError):
+    """The model's self-test gave other answers than the file expects."""
+
+
+class SwapRefused(SqzError):
+    """There is no model to swap to, or a swap is already under way."""
+
+
+class SourceError(SqzError):
+    """The picture source can't be opened or holds no pictures."""
+
+
+class TrainingError(SqzError):
+    """Training, import or evaluation on the workstation can't go on."""
+
+
+class ArchitectureInvalid(TrainingError):
+    """Metaparameters that describe no network, or weights that belong to another one."""
+
+
+class DataError(TrainingError):
+    """No pictures, one class only, unreadable pictures or pictures of unknown classes."""
+
+
+class CheckpointInvalid(TrainingError):
+    """The file is missing, damaged or not written by ``training.train``."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss became infinite or not a number."""
+
+
+class ImportFailed(TrainingError):
+    """Foreign weights that are missing, damaged or of another network."""

@@ -1,0 +1,134 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One camera's topics: frames in, classifications out, and what went on between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, qos_policy_name_from_kind, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Classification
+
+from sqz_perception.nodes.diagnostics import CameraReporter, CameraView
+from sqz_perception.nodes.statistics import CameraStatistics
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+Frame: TypeAlias = Image | CompressedImage
+RESULTS_DEPTH = 10  # messages, reliable: a slow listener may lag this far behind
+
+
+class Camera:
+    """
+    One camera of a classifier node. ``name`` is its topics' prefix, '' for the only camera.
+
+    Publishers live from configure to cleanup, the subscription from activate to deactivate.
+    ``on_frame(camera, message)`` is called for each frame that is to be classified.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        transport: str,
+        on_frame: Callable[[Camera, Any], None],
+    ) -> None:
+        self.name = name
+        self.statistics = CameraStatistics()
+        self.reporter = CameraReporter(f'{node.get_name()}: camera {name}'.rstrip())
+        self._node = node
+        self._on_frame = on_frame
+        self._compressed = transport == 'compressed'
+        self._qos_mismatch: str | None = None
+        self._subscription: Any = None
+        self._due = 0.0  # time.monotonic() before which max_rate lets no frame through
+        prefix = f'{name}/' if name else ''
+        self._input = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
+        self._results = node.create_lifecycle_publisher(
+            Classification, f'{prefix}classification', RESULTS_DEPTH
+        )
+        self._pictures = node.create_lifecycle_publisher(
+            Image, f'{prefix}classification/image', qos_profile_sensor_data
+        )
+
+    @property
+    def topic(self) -> str:
+        """The full name of the topic that frames come from, remapped."""
+        if self._subscription is not None:
+            return self._subscription.topic_name
+        return self._node.resolve_topic_name(self._input)
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody listens to the annotated pictures."""
+        return self._pictures.get_subscription_count() > 0
+
+    def subscribe(self, qos: QoSProfile, group: CallbackGroup) -> None:
+        self._qos_mismatch = None
+        self.statistics = CameraStatistics()
+        self._subscription = self._node.create_subscription(
+            CompressedImage if self._compressed else Image,
+            self._input,
+            self._receive,
+            qos,
+            callback_group=group,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+        )
+
+    def unsubscribe(self) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def destroy(self) -> None:
+        self.unsubscribe()
+        for publisher in (self._results, self._pictures):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def due(self, max_rate: float) -> bool:
+        """Whether a frame that comes now keeps below ``max_rate`` hertz (0: no limit)."""
+        if not max_rate:
+            return True
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due = max(self._due + 1 / max_rate, now)
+        return True
+
+    def publish(self, classification: Classification) -> None:
+        self._results.publish(classification)
+
+    def publish_picture(self, picture: Image) -> None:
+        self._pictures.publish(picture)
+
+    def view(self, replaced: int, silent_after: float) -> CameraView:
+        """Return what the diagnostics need to know now."""
+        topic = self.topic
+        return CameraView(
+            topic=topic,
+            statistics=self.statistics,
+            replaced=replaced,
+            publishers=self._node.count_publishers(topic),
+            qos_mismatch=self._qos_mismatch,
+            silent_after=silent_after,
+        )
+
+    def _receive(self, message: Frame) -> None:
+        self.statistics.on_received()
+        self._on_frame(self, message)
+
+    def _on_incompatible(self, event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+        self._qos_mismatch = policy
+        self._node.get_logger().error(
+            f'{self.topic}: a publisher offers another {policy} than is asked for, so none of its '
+            'frames can arrive; set the parameter reliability to best_effort'
+        )

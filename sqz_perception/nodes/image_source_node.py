@@ -1,0 +1,120 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Publish pictures as a camera would: a webcam, a video, a folder or zip of pictures -> image.
+
+For demonstrations, tests and robots whose camera is a plain webcam.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from sqz_perception.errors import SourceError
+from sqz_perception.inference.sources import Source, open_source
+from sqz_perception.nodes import messages
+from sqz_perception.nodes.parameters import Declared, Parameters
+from sqz_perception.nodes.runner import run
+
+PARAMETERS = (
+    Declared('source', '0', 'Webcam index, or the path of a video, picture, folder or zip',
+             dynamic=True),
+    Declared('rate', 30.0, 'Pictures a second', (0.01, 1000.0)),
+    Declared('loop', True, 'Begin again at the end; false: end the node there'),
+    Declared('transport', 'raw', 'Publish image, or image/compressed as JPEG',
+             ('raw', 'compressed')),
+    Declared('width', 0, 'Width in pixels to resize to; 0: as it is', (0, 16384)),
+    Declared('height', 0, 'Height in pixels to resize to; 0: as it is', (0, 16384)),
+    Declared('jpeg_quality', 90, 'Quality of the JPEGs', (1, 100), live=True),
+    Declared('frame_id', 'camera', 'Frame of the headers', live=True),
+    Declared('reliability', 'reliable', 'QoS of the publisher; reliable matches every subscriber',
+             ('best_effort', 'reliable')),
+    Declared('wait_for_listener', False, 'Publish nothing before somebody listens'),
+)  # fmt: skip
+
+DEPTH = 5  # frames
+
+
+class ImageSourceNode(Node):
+    """One publisher and one timer. Raises SourceError where the source can't be opened."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('image_source', **options)
+        self._settings = Parameters(self, PARAMETERS, lambda: True)
+        self._source: Source = open_source(str(self._settings['source']))
+        self._frames = self._endless() if self._settings['loop'] else self._source.frames()
+        self._compressed = self._settings['transport'] == 'compressed'
+        qos = QoSProfile(
+            depth=DEPTH, reliability=ReliabilityPolicy[self._settings['reliability'].upper()]
+        )
+        kind, topic = (
+            (CompressedImage, 'image/compressed') if self._compressed else (Image, 'image')
+        )
+        self._publisher = self.create_publisher(kind, topic, qos)
+        self.create_timer(1 / self._settings['rate'], self._publish_next)
+        rate = self._settings['rate']
+        self.get_logger().info(
+            f'publishing {self._source.description} on {self._publisher.topic_name} at {rate:g} Hz'
+        )
+
+    def _publish_next(self) -> None:
+        if self._settings['wait_for_listener'] and not self._publisher.get_subscription_count():
+            return
+        try:
+            name, picture = next(self._frames)
+        except StopIteration:
+            self.get_logger().info(f'all of {self._source.description} published')
+            raise ExternalShutdownException from None  # ends the spinning, with exit code 0
+        if isinstance(picture, SourceError):
+            self.get_logger().warning(f'skipped: {picture}')
+            return
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._settings['frame_id'])
+        self.get_logger().debug(f'{name}')
+        self._publisher.publish(self._message(header, self._resized(picture)))
+
+    def _message(self, header: Header, picture: NDArray[np.uint8]) -> Image | CompressedImage:
+        if not self._compressed:
+            return messages.image(header, picture)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings['jpeg_quality']]
+        _, data = cv2.imencode('.jpg', picture, quality)
+        return CompressedImage(header=header, format='jpeg', data=array.array('B', data.tobytes()))
+
+    def _resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height = self._settings['height'] or picture.shape[0]
+        width = self._settings['width'] or picture.shape[1]
+        if (height, width) == picture.shape[:2]:
+            return picture
+        shrinks = height < picture.shape[0]
+        kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(picture, (width, height), interpolation=kind), np.uint8)
+
+    def _endless(self) -> Iterator[tuple[str, NDArray[np.uint8] | SourceError]]:
+        """Give the source's frames again and again; end where a whole round gave no picture."""
+        while True:
+            found = False
+            for name, picture in self._source.frames():
+                found = found or not isinstance(picture, SourceError)
+                yield name, picture
+            if not found:
+                raise SourceError(f'{self._source.description}: not one can be read')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the executable ``image_source_node``."""
+    return run(ImageSourceNode, SingleThreadedExecutor, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

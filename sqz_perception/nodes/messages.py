@@ -1,0 +1,49 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Our results as ROS messages."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass, VisionInfo
+
+from sqz_perception.inference.classifier import LoadedModel, Result
+
+
+def classification(header: Header, results: Sequence[Result]) -> Classification:
+    """Return the results, best first, under the frame's own header."""
+    hypotheses = [ObjectHypothesis(class_id=r.label, score=r.score) for r in results]
+    return Classification(header=header, results=hypotheses)
+
+
+def vision_info(stamp: Time, model: LoadedModel, version: int) -> VisionInfo:
+    """Return which model is in use. ``version`` rises with every swap."""
+    return VisionInfo(
+        header=Header(stamp=stamp),
+        method=f'{model.name} release {model.release}',
+        database_location=f'{model.path}#sha256={model.identity}',
+        database_version=version,
+    )
+
+
+def label_info(stamp: Time, model: LoadedModel, threshold: float) -> LabelInfo:
+    """Return the model's labels, numbered in the order of its outputs."""
+    classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(model.labels)]
+    return LabelInfo(header=Header(stamp=stamp), class_map=classes, threshold=threshold)
+
+
+def image(header: Header, picture: NDArray[np.uint8]) -> Image:
+    """Return ``picture``, uint8 (rows, columns, 3) in BGR, as a bgr8 message."""
+    height, width = picture.shape[:2]
+    # An array.array is taken as it is; bytes would be checked and copied one by one.
+    data = array.array('B', np.ascontiguousarray(picture).tobytes())
+    return Image(
+        header=header, height=height, width=width, encoding='bgr8', step=3 * width, data=data
+    )
