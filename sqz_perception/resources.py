@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = 'sqz_perception'
 DEFAULT_MODEL = 'models/cifar10.sqz'
+TRANSPORT_PROFILE = 'config/fastdds.xml'
+# Where Fast DDS looks for a profile: the first from Kilted on, the second until Jazzy.
+PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
 def share() -> Path:
@@ -27,3 +31,10 @@ def share() -> Path:
 def default_model() -> Path:
     """Return the path of the model that comes with the package."""
     return share() / DEFAULT_MODEL
+
+
+def transport_profile(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that make Fast DDS carry whole frames; none where the user set one."""
+    if any(environment.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    return dict.fromkeys(PROFILE_VARIABLES, str(share() / TRANSPORT_PROFILE))

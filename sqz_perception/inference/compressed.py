@@ -5,10 +5,11 @@ The bytes of a sensor_msgs/CompressedImage -> a BGR picture no larger than neede
 
 The header is read first: it tells how far a JPEG can be reduced while it is decoded, and refuses
 a picture whose claims are absurd before OpenCV makes room for it. A JPEG is searched for its end
-marker, because older OpenCV fills what is missing with grey and says nothing. That finds every
-JPEG cut short, also where a driver has padded the rest with zeros; it does not find bytes that
-were changed inside the picture (JPEG has no checksum) or an end marker that a driver added to
-half a picture. PNG has checksums, which the decoder tests.
+marker, because OpenCV 4.5.4 makes up whatever is missing and says nothing, and 4.14 still does
+where the data was padded. That finds every JPEG cut short, also where a driver has filled the
+rest with zeros; it does not find bytes that were changed inside the picture (JPEG has no
+checksum) or an end marker that a driver added to half a picture. PNG has checksums, which the
+decoder tests.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def convert(msg: ImageMessage | CompressedImageMessage, spec: InputSpec) -> NDAr
     """Return ``from_image`` or ``from_compressed``, whichever the message is for."""
     if hasattr(msg, 'format'):
         return from_compressed(cast(CompressedImageMessage, msg), spec)
-    return from_image(cast(ImageMessage, msg), spec)
+    return from_image(msg, spec)
 
 
 def overview(msg: ImageMessage | CompressedImageMessage, longest: int) -> NDArray[np.uint8]:
@@ -68,7 +68,6 @@ def overview(msg: ImageMessage | CompressedImageMessage, longest: int) -> NDArra
         msg = cast(CompressedImageMessage, msg)
         picture = compressed.decode(_bytes(msg.data), msg.format, longest)
         return fit(picture, _whole(picture.shape[0], picture.shape[1], longest))
-    msg = cast(ImageMessage, msg)
     return from_image(msg, _whole(msg.height, msg.width, longest))
 
 

@@ -30,9 +30,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from sqz_perception.model.network import InputSpec
+
+LANES = 64  # pixels that OpenCV converts at once; the rest of a row takes ten times as long each
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,15 @@ class Window:
         return Window(self.top - outer.top, self.left - outer.left, self.height, self.width)
 
     def grown(self, height: int, width: int, margin: int) -> Window:
-        """Return the window grown by ``margin`` to even borders, inside height x width pixels."""
-        top, left = (max(0, side - margin) & ~1 for side in (self.top, self.left))
+        """
+        Return the window grown by at least ``margin``, inside height x width pixels.
+
+        Its corner is even, and its sides are what OpenCV converts without a slow remainder.
+        """
+        top = max(0, self.top - margin) & ~1
+        left = max(0, self.left - margin) // LANES * LANES
         bottom = min(height, (self.top + self.height + margin + 1) & ~1)
-        right = min(width, (self.left + self.width + margin + 1) & ~1)
+        right = min(width, -(-(self.left + self.width + margin) // LANES) * LANES)
         return Window(top, left, bottom - top, right - left)
 
 
@@ -87,6 +95,8 @@ def shrink(view: NDArray, height: int, width: int) -> NDArray:
     """Return ``view`` resized to height x width: contiguous, and sharing no memory with it."""
     if view.shape[:2] == (height, width):
         return view.copy()
+    if view.shape[:2] == (1, 1):  # OpenCV 4.5.4 misreads an array of one pixel
+        return np.broadcast_to(view, (height, width, *view.shape[2:])).copy()
     if view.shape[0] < height or view.shape[1] < width:
         return cv2.resize(view, (width, height), interpolation=cv2.INTER_LINEAR)
     view = _halved_to(view, 4 * height, 4 * width)

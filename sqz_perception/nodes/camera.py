@@ -100,7 +100,9 @@ class Camera:
         now = time.monotonic()
         if now < self._due:
             return False
-        self._due = max(self._due + 1 / max_rate, now)
+        self._due += 1 / max_rate  # not from now: a rate just above the camera's would halve it
+        if self._due <= now:
+            self._due = now + 1 / max_rate
         return True
 
     def publish(self, classification: Classification) -> None:

@@ -1,0 +1,75 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real ROS 2 for the tests in this folder: a domain of their own, a client, nodes in processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: source a distribution, or make setup')
+
+import domain_coordinator  # noqa: E402
+from ros_support import Client, Process, running  # noqa: E402
+from tiny import tiny_model  # noqa: E402
+
+from sqz_perception.model import file  # noqa: E402
+
+Start = Callable[..., Process]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.ros)
+
+
+@pytest.fixture
+def domain() -> Iterator[int]:
+    """Return a ROS_DOMAIN_ID that no other test uses now."""
+    with domain_coordinator.domain_id() as number:
+        yield int(number)
+
+
+@pytest.fixture
+def client(domain: int) -> Iterator[Client]:
+    client = Client(domain)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, Path]:
+    """Two models whose winners differ whatever the picture: 'bucket', and then 'robot'."""
+    paths = {name: tmp_path / f'{name}.sqz' for name in ('one', 'two')}
+    file.write(tiny_model(1, bias=50.0, dtype=np.int8), paths['one'])
+    labels = ('robot', 'charger', 'dock', 'person')
+    file.write(tiny_model(2, bias=50.0, release=2, side=32, labels=labels), paths['two'])
+    return paths
+
+
+@pytest.fixture
+def start(domain: int, tmp_path: Path) -> Iterator[Start]:
+    """Start a node: ``start('classifier_node', model=path, top_k=3)``; killed after the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start_node(node: str, **parameters: Any) -> Process:
+            nonlocal count
+            count += 1
+            log = tmp_path / f'{node}{count}.log'
+            return stack.enter_context(running(node, domain, log, **parameters))
+
+        yield start_node
+
+
+@pytest.fixture
+def classifier(start: Start, models: dict[str, Path]) -> Process:
+    """Return a classifier node with the model 'one'."""
+    return start('classifier_node', model=models['one'])

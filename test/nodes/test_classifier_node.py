@@ -1,0 +1,373 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The classifier node as a robot sees it: another process, over DDS."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+from ros_support import Client, Process, picture
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+from vision_msgs.msg import Classification, LabelInfo, VisionInfo
+
+LATCHED = QoSProfile(
+    depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
+)
+
+
+def jpeg() -> CompressedImage:
+    _, data = cv2.imencode('.jpg', np.full((90, 120, 3), 99, np.uint8))
+    frame = CompressedImage(format='jpeg')
+    frame.data.frombytes(data.tobytes())
+    return frame
+
+
+def classify_one(client: Client, topic: str = 'image', results: str = 'classification') -> Any:
+    """Send one frame and return its classification."""
+    camera, received = client.camera(topic, results)
+    camera.publish(picture(client.stamp()))
+    return client.until(lambda: received, 'a classification')[-1]
+
+
+def diagnosis(client: Client, name: str, matches: Callable[[Any], bool]) -> Any:
+    """Wait for a status called ``name`` that ``matches``; return it with its values as a dict."""
+    arrays = client.collect(DiagnosticArray, '/diagnostics')
+
+    def found() -> Any:
+        for array in arrays:
+            for status in array.status:
+                if status.name == name and matches(status):
+                    return status, {pair.key: pair.value for pair in status.values}
+        return None
+
+    return client.until(found, f'a fitting status of {name}')
+
+
+def test_a_frame_gives_a_classification(classifier: Process, client: Client) -> None:
+    camera, received = client.camera()
+    frame = picture(client.stamp(), frame_id='front_camera')
+    camera.publish(frame)
+    result = client.until(lambda: received, 'a classification')[0]
+    assert result.header == frame.header
+    scores = [hypothesis.score for hypothesis in result.results]
+    assert [h.class_id for h in result.results][0] == 'bucket'
+    assert len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) == pytest.approx(1, abs=1e-6)
+
+
+def test_compressed_frames(start: Callable[..., Process], models: Any, client: Client) -> None:
+    start('classifier_node', model=models['one'], transport='compressed')
+    camera, received = client.camera('image/compressed', frame=jpeg())
+    frame = jpeg()
+    frame.header.stamp = client.stamp()
+    camera.publish(frame)
+    result = client.until(lambda: received, 'a classification')[0]
+    assert result.header == frame.header
+    assert result.results[0].class_id == 'bucket'
+
+
+def test_cameras_share_one_model(start: Any, models: Any, client: Client) -> None:
+    process = start('classifier_node', model=models['one'], cameras=['front', 'rear'])
+    for name in ('rear', 'front'):
+        camera, received = client.camera(f'{name}/image', f'{name}/classification')
+        camera.publish(picture(client.stamp(), frame_id=name))
+        client.until(lambda: received, f'the classification of {name}')
+        assert received[0].header.frame_id == name
+    assert process.output.count('loaded tiny') == 1
+
+
+def bad_frames(client: Client) -> list[tuple[str, Image]]:
+    def changed(**fields: Any) -> Image:
+        frame = picture(client.stamp())
+        for name, value in fields.items():
+            setattr(frame, name, value)
+        return frame
+
+    return [
+        ('truncated', changed(height=49)),
+        ('truncated', changed(step=100)),
+        ('oversized', changed(height=1_000_000, width=1_000_000)),
+        ('empty', changed(width=0)),
+        ('unknown_encoding', changed(encoding='smell8')),
+    ]
+
+
+def test_bad_frames_are_counted_and_the_node_goes_on(classifier: Process, client: Client) -> None:
+    camera, received = client.camera()
+    kinds = []
+    for kind, frame in bad_frames(client):
+        kinds.append(kind)
+        camera.publish(frame)
+        # One at a time: an older frame that still waits would be replaced, not looked at.
+        diagnosis(
+            client,
+            'classifier: camera',
+            lambda s: {p.key: p.value for p in s.values}['dropped'] == str(len(kinds)),
+        )
+    camera.publish(picture(client.stamp()))
+    client.until(lambda: received, 'a classification after the bad frames')
+    _, values = diagnosis(client, 'classifier: camera', lambda s: True)
+    assert {kind: values[f'dropped_{kind}'] for kind in kinds} == {
+        'truncated': '2',
+        'oversized': '1',
+        'empty': '1',
+        'unknown_encoding': '1',
+    }
+    assert classifier.output.count('frame dropped') == 1  # throttled
+    assert 'Traceback' not in classifier.output
+
+
+def test_a_corrupt_jpeg_is_dropped(start: Any, models: Any, client: Client) -> None:
+    start('classifier_node', model=models['one'], transport='compressed')
+    camera, _ = client.camera('image/compressed', frame=jpeg())
+    frame = CompressedImage(format='jpeg')
+    frame.data.frombytes(b'\xff\xd8\xff\xe0 this is no picture')
+    camera.publish(frame)
+    status, values = diagnosis(
+        client, 'classifier: camera', lambda s: s.message.startswith('unusable frames')
+    )
+    assert status.level == DiagnosticStatus.WARN
+    assert values['dropped_corrupt'] == '1'
+
+
+def test_update_and_rollback(classifier: Process, models: Any, client: Client) -> None:
+    infos = client.collect(VisionInfo, 'vision_info', LATCHED)
+    labels = client.collect(LabelInfo, 'label_info', LATCHED)
+    assert classify_one(client).results[0].class_id == 'bucket'
+
+    refused = client.call(Trigger, 'rollback_model')
+    assert (refused.success, 'no model was in use before' in refused.message) == (False, True)
+
+    assert client.set_parameter('classifier', 'model', str(models['two'])).successful
+    answer = client.call(Trigger, 'update_model')
+    assert answer.success
+    assert answer.message.startswith('tiny release 1 (')
+    assert '-> tiny release 2 (' in answer.message
+    assert classify_one(client).results[0].class_id == 'robot'
+
+    answer = client.call(Trigger, 'rollback_model')
+    assert answer.success
+    assert '-> tiny release 1 (' in answer.message
+    assert classify_one(client).results[0].class_id == 'bucket'
+
+    client.until(lambda: len(infos) == 3 and len(labels) == 3, 'the models announced')
+    assert [info.database_version for info in infos] == [1, 2, 3]
+    assert [info.method for info in infos] == [f'tiny release {n}' for n in (1, 2, 1)]
+    assert [c.class_name for c in labels[1].class_map] == ['robot', 'charger', 'dock', 'person']
+
+
+@pytest.mark.parametrize('damage', ['missing', 'truncated', 'one bit', 'newer'])
+def test_a_bad_model_leaves_the_running_one(
+    classifier: Process, models: Any, client: Client, damage: str, tmp_path: Path
+) -> None:
+    data = bytearray(models['two'].read_bytes())
+    path = tmp_path / 'bad.sqz'
+    if damage == 'truncated':
+        path.write_bytes(data[:500])
+    elif damage == 'one bit':
+        data[600] ^= 4
+        path.write_bytes(data)
+    elif damage == 'newer':
+        data[8] = 9
+        path.write_bytes(data)
+    assert client.set_parameter('classifier', 'model', str(path)).successful
+    answer = client.call(Trigger, 'update_model')
+    assert not answer.success
+    assert str(path) in answer.message
+    assert 'still serving tiny release 1' in answer.message
+    assert '\n' not in answer.message
+    assert classify_one(client).results[0].class_id == 'bucket'
+
+
+def test_no_frame_is_lost_while_the_model_changes(
+    classifier: Process, models: Any, client: Client
+) -> None:
+    camera, received = client.camera()
+    sent, answers = [], []
+    for number in range(90):
+        if number % 20 == 10:
+            name = 'two' if number % 40 == 10 else 'one'
+            client.set_parameter('classifier', 'model', str(models[name]))
+            answers.append(client.begin(Trigger, 'update_model'))
+        stamp = client.stamp()
+        camera.publish(picture(stamp))
+        sent.append((stamp.sec, stamp.nanosec))
+        client.spin_for(0.04)
+    client.until(lambda: all(answer.done() for answer in answers), 'the updates')
+    client.until(lambda: len(received) == len(sent), 'one classification for each frame')
+    assert [answer.result().success for answer in answers] == [True] * 4
+    assert [(r.header.stamp.sec, r.header.stamp.nanosec) for r in received] == sent
+    winners = [result.results[0].class_id for result in received]
+    changes = [b for a, b in zip(winners, winners[1:]) if a != b]
+    assert winners[0] == 'bucket'
+    assert changes == ['robot', 'bucket', 'robot', 'bucket']
+
+
+def test_parameters_that_change_live(classifier: Process, client: Client) -> None:
+    assert client.set_parameter('classifier', 'top_k', 2).successful
+    assert len(classify_one(client).results) == 2
+    assert client.set_parameter('classifier', 'threshold', 0.9).successful
+    assert [h.class_id for h in classify_one(client).results] == ['bucket']
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('threshold', 1.5, 'range'),
+        ('top_k', 0, 'range'),
+        ('top_k', 'many', 'type'),
+        ('backend', 'onnxruntime', 'read when the node configures'),
+        ('cameras', ['front'], 'read when the node configures'),
+    ],
+)
+def test_a_refused_change_says_why(
+    classifier: Process, client: Client, name: str, value: Any, reason: str
+) -> None:
+    answer = client.set_parameter('classifier', name, value)
+    assert not answer.successful
+    assert reason in answer.reason
+
+
+def test_max_rate(start: Any, models: Any, client: Client) -> None:
+    start('classifier_node', model=models['one'], max_rate=0.01)
+    camera, received = client.camera()
+    for _ in range(5):  # the first frame of all was classified to see that the camera is there
+        camera.publish(picture(client.stamp()))
+        client.spin_for(0.1)
+    assert received == []
+
+
+def test_enable_stops_the_work_and_not_the_node(classifier: Process, client: Client) -> None:
+    camera, received = client.camera()
+    assert client.call(SetBool, 'classifier/enable', SetBool.Request(data=False)).success
+    camera.publish(picture(client.stamp()))
+    client.spin_for(0.5)
+    assert received == []
+    assert client.call(SetBool, 'classifier/enable', SetBool.Request(data=True)).success
+    camera.publish(picture(client.stamp()))
+    client.until(lambda: received, 'a classification once enabled')
+
+
+def test_the_annotated_picture(classifier: Process, client: Client) -> None:
+    pictures = client.collect(Image, 'classification/image', qos_profile_sensor_data)
+    camera, _ = client.camera()
+    deadline = time.monotonic() + 20
+    while (
+        'front' not in {p.header.frame_id for p in pictures} and time.monotonic() < deadline
+    ):  # best effort: the first may be early
+        camera.publish(picture(client.stamp(), side=300, frame_id='front'))
+        client.spin_for(0.1)
+    drawn = next(p for p in pictures if p.header.frame_id == 'front')
+    assert (drawn.height, drawn.width, drawn.encoding) == (300, 300, 'bgr8')
+    assert len(set(drawn.data)) > 10  # no longer the plain grey that was sent
+
+
+def test_a_camera_that_nobody_publishes(start: Any, models: Any, client: Client) -> None:
+    start('classifier_node', model=models['one'], silent_after=0.2)
+    status, values = diagnosis(
+        client, 'classifier: camera', lambda s: s.level == DiagnosticStatus.ERROR
+    )
+    assert 'nobody publishes /image' in status.message
+    assert values['publishers'] == '0'
+
+
+def test_a_camera_that_fell_silent(start: Any, models: Any, client: Client) -> None:
+    start('classifier_node', model=models['one'], silent_after=0.2)
+    classify_one(client)
+    status, _ = diagnosis(
+        client, 'classifier: camera', lambda s: s.message.startswith('silent for')
+    )
+    assert status.level == DiagnosticStatus.ERROR
+
+
+def test_a_qos_mismatch_is_told_with_its_remedy(start: Any, models: Any, client: Client) -> None:
+    process = start(
+        'classifier_node', model=models['one'], reliability='reliable', silent_after=0.2
+    )
+    client.node.create_publisher(Image, 'image', qos_profile_sensor_data)
+    status, _ = diagnosis(
+        client, 'classifier: camera', lambda s: 'offers another reliability' in s.message
+    )
+    assert 'set the parameter reliability to best_effort' in status.message
+    assert 'offers another reliability' in process.output
+
+
+def test_old_frames_are_called_stale(classifier: Process, client: Client) -> None:
+    camera, received = client.camera()
+    frame = picture(client.stamp())
+    frame.header.stamp.sec -= 60
+    camera.publish(frame)
+    client.until(lambda: received, 'a classification')
+    status, values = diagnosis(client, 'classifier: camera', lambda s: 'were old' in s.message)
+    assert status.level == DiagnosticStatus.WARN
+    assert values['stale'] == '1'
+    assert float(values['latency_p99_ms']) > 59_000
+
+
+def test_lifecycle(start: Any, models: Any, client: Client) -> None:
+    start('classifier_node', model=models['one'], autostart=False)
+
+    def change(transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return client.call(ChangeState, 'classifier/change_state', request).success
+
+    def state() -> int:
+        return client.call(GetState, 'classifier/get_state').current_state.id
+
+    assert state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert 'not configured' in client.call(Trigger, 'update_model').message
+    assert client.set_parameter('classifier', 'backend', 'onnxruntime').successful
+    assert not client.set_parameter('classifier', 'backend', 'abacus').successful
+    for _ in range(2):  # all the way round leaves nothing behind
+        assert change(Transition.TRANSITION_CONFIGURE)
+        assert client.node.count_subscribers('image') == 0
+        assert change(Transition.TRANSITION_ACTIVATE)
+        assert classify_one(client).results[0].class_id == 'bucket'
+        assert change(Transition.TRANSITION_DEACTIVATE)
+        client.until(lambda: client.node.count_subscribers('image') == 0, 'the camera let go')
+        assert change(Transition.TRANSITION_CLEANUP)
+    assert client.set_parameter('classifier', 'model', '/nowhere.sqz').successful
+    assert not change(Transition.TRANSITION_CONFIGURE)
+    assert state() == State.PRIMARY_STATE_UNCONFIGURED
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_quietly(classifier: Process, client: Client, how: signal.Signals) -> None:
+    classify_one(client)
+    assert classifier.stop(how) == 0
+    assert 'Traceback' not in classifier.output
+    assert 'rror' not in classifier.output
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'message'),
+    [
+        ({'model': '/nowhere.sqz'}, '/nowhere.sqz: No such file'),
+        ({'backend': 'abacus'}, 'backend is one of auto, openvino, onnxruntime'),
+        ({'top_k': 0}, 'top_k'),
+        ({'top_k': 'many'}, 'top_k'),
+    ],
+)
+def test_a_start_that_can_not_be(start: Any, parameters: dict, message: str) -> None:
+    process = start('classifier_node', **parameters)
+    assert process.wait() == 1
+    assert message in process.output
+    assert 'Traceback' not in process.output

@@ -1,0 +1,180 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodes in processes of their own, and a client that talks to them over DDS."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Classification
+
+Frame: TypeAlias = Image | CompressedImage
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 30.0  # seconds until a test gives up; nothing here takes a tenth of it
+GREETING = 'greeting'  # the frame_id of frames that only test the connection
+RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Process:
+    """A node of this package in a process of its own."""
+
+    def __init__(self, node: str, domain: int, log: Path, parameters: dict[str, Any]) -> None:
+        settings = [f'-p {name}:={_yaml(value)}' for name, value in parameters.items()]
+        arguments = ' '.join(settings).split() if settings else []
+        command = [sys.executable, '-m', f'sqz_perception.nodes.{node}', '--ros-args', *arguments]
+        environment = {
+            **os.environ,
+            'ROS_DOMAIN_ID': str(domain),
+            'ROS_LOCALHOST_ONLY': '1',
+            'PYTHONUNBUFFERED': '1',
+        }
+        self._log = log
+        with log.open('w') as out:
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=environment
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def wait(self) -> int:
+        return self._process.wait(PATIENCE)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Ask the process to end and return its exit code."""
+        self._process.send_signal(how)
+        return self.wait()
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Client:
+    """A node of the test's own: publishes frames, keeps what comes back, calls services."""
+
+    def __init__(self, domain: int) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.node = rclpy.create_node('test_client', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def collect(self, kind: type, topic: str, qos: QoSProfile | int = RELIABLE) -> list[Any]:
+        """Subscribe; messages appear in the returned list while the client waits for something."""
+        messages: list[Any] = []
+        self.node.create_subscription(kind, topic, messages.append, qos)
+        return messages
+
+    def camera(
+        self, topic: str = 'image', results: str = 'classification', frame: Frame | None = None
+    ) -> tuple[Any, list[Any]]:
+        """
+        Return a publisher of frames and the list in which their classifications will appear.
+
+        DDS connects each pair of endpoints in its own time, so ``frame`` is sent until one comes
+        back: from then on nothing is lost for want of a connection.
+        """
+        frame = frame or picture(self.stamp())
+        frame.header.frame_id = GREETING
+        greeted, received = [], []
+
+        def sort(message: Classification) -> None:
+            (greeted if message.header.frame_id == GREETING else received).append(message)
+
+        self.node.create_subscription(Classification, results, sort, RELIABLE)
+        publisher = self.node.create_publisher(type(frame), topic, RELIABLE)
+        deadline = time.monotonic() + PATIENCE
+        while not greeted:
+            assert time.monotonic() < deadline, f'nothing comes back from {topic}'
+            frame.header.stamp = self.stamp()
+            publisher.publish(frame)
+            self.spin_for(0.1)
+        return publisher, received
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Take part in ROS until ``condition`` holds; return what it gave."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            result = condition()
+            if result:
+                return result
+            self._executor.spin_once(timeout_sec=0.05)
+        raise AssertionError(f'waited {PATIENCE:g} s in vain for {what}')
+
+    def spin_for(self, seconds: float) -> None:
+        """Take part in ROS for some time: to see that something does not happen."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def begin(self, kind: type, name: str, request: Any = None) -> Any:
+        """Call a service and return the future of its answer."""
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f'the service {name}')
+        return client.call_async(request if request is not None else kind.Request())
+
+    def call(self, kind: type, name: str, request: Any = None) -> Any:
+        future = self.begin(kind, name, request)
+        self.until(future.done, f'the answer of {name}')
+        return future.result()
+
+    def set_parameter(self, node: str, name: str, value: Any) -> Any:
+        """Return the node's answer (successful, reason)."""
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        return self.call(SetParameters, f'{node}/set_parameters', request).results[0]
+
+    def stamp(self) -> Any:
+        return self.node.get_clock().now().to_msg()
+
+
+@contextmanager
+def running(node: str, domain: int, log: Path, **parameters: Any) -> Iterator[Process]:
+    """Run a node for the length of the block."""
+    process = Process(node, domain, log, parameters)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def picture(stamp: Any, *, side: int = 48, frame_id: str = 'camera', value: int = 100) -> Image:
+    """Return a small bgr8 frame."""
+    pixels = np.full((side, side, 3), value, np.uint8)
+    message = Image(height=side, width=side, encoding='bgr8', step=3 * side)
+    message.data.frombytes(pixels.tobytes())
+    message.header.stamp, message.header.frame_id = stamp, frame_id
+    return message
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return '[' + ','.join(map(str, value)) + ']'
+    return str(value)
