@@ -67,7 +67,9 @@ class _Folder:
     def __init__(self, root: Path, paths: list[Path] | None = None) -> None:
         found = root.rglob('*') if paths is None else paths
         self._paths = sorted(p for p in found if p.suffix.lower() in PICTURES and p.is_file())
-        self.description = f'{len(self._paths)} pictures of {root}'
+        self.description = (
+            f'{len(self._paths)} pictures of {root}' if paths is None else str(paths[0])
+        )
         if not self._paths:
             raise SourceError(f'{root}: holds no pictures ({" ".join(PICTURES)})')
 

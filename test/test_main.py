@@ -1,0 +1,124 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands as a person types them: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny import LABELS, tiny_model
+
+from sqz_perception.model import file
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / 'm.sqz'
+    file.write(tiny_model(bias=50.0), path)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / 'grey.png'
+    cv2.imwrite(str(path), np.full((60, 80, 3), 128, np.uint8))
+    return path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, '-m', 'sqz_perception', *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_info(model: Path) -> None:
+    text = run('info', model)
+    assert text.returncode == 0
+    assert 'bucket, charger, dock, person, shelf' in text.stdout
+    facts = json.loads(run('info', model, '--json').stdout)
+    assert facts['identity'] == file.identity(tiny_model(bias=50.0))
+    assert facts['parameters'] == 473
+    assert facts['bytes'] == model.stat().st_size
+    assert facts['labels'] == list(LABELS)
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
+def test_verify(model: Path, backend: str) -> None:
+    result = run('verify', model, '--backend', backend)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith('ok\n')
+    assert file.identity(tiny_model(bias=50.0)) in result.stdout
+
+
+def test_classify(model: Path, picture: Path) -> None:
+    result = run('classify', model, picture, picture)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count('bucket') == 2
+    lines = run('classify', model, picture, picture, '--json', '--top-k', 2).stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row['image'] for row in rows] == [str(picture)] * 2
+    assert [r['label'] for r in rows[0]['results']][0] == 'bucket'
+    assert len(rows[0]['results']) == 2
+
+
+@pytest.mark.parametrize('command', ['info', 'verify', 'classify'])
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        ('missing', 'No such file or directory'),
+        ('truncated', 'get the file again'),
+        ('one bit', 'the checksum does not match'),
+        ('newer', 'update sqz_perception'),
+        ('a picture', 'not a .sqz model file'),
+    ],
+)
+def test_a_bad_model_is_one_line_and_exit_code_1(
+    model: Path, picture: Path, command: str, damage: str, message: str
+) -> None:
+    data = bytearray(model.read_bytes())
+    if damage == 'missing':
+        model.unlink()
+    elif damage == 'truncated':
+        model.write_bytes(data[:700])
+    elif damage == 'one bit':
+        data[700] ^= 1
+        model.write_bytes(data)
+    elif damage == 'newer':
+        data[8] = 2
+        model.write_bytes(data)
+    else:
+        model.write_bytes(picture.read_bytes())
+    result = run(command, model, *([picture] if command == 'classify' else []))
+    assert result.returncode == 1
+    assert result.stdout == ''
+    assert result.stderr.startswith(f'error: {model}: ')
+    assert message in result.stderr
+    assert result.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'message'),
+    [
+        (['classify', 'MODEL', 'nowhere.jpg'], 1, 'error: nowhere.jpg: No such file'),
+        (['verify', 'MODEL', '--backend', 'abacus'], 1, 'choose one of auto, openvino'),
+        (['verify', 'MODEL', '--threads', '-1'], 2, 'negative'),
+        (['verify', 'MODEL', '--threads', 'many'], 2, 'invalid'),
+        (['classify', 'MODEL'], 2, 'required: IMAGE'),
+        (['explode', 'MODEL'], 2, 'invalid choice'),
+        ([], 2, 'required: COMMAND'),
+    ],
+)
+def test_bad_arguments(model: Path, arguments: list[str], code: int, message: str) -> None:
+    result = run(*[model if argument == 'MODEL' else argument for argument in arguments])
+    assert result.returncode == code
+    assert message in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_help_has_examples() -> None:
+    assert 'python -m sqz_perception classify' in run('--help').stdout
