@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny import LABELS, tiny_model
 
 from sqz_perception.model import file
+from tiny import LABELS, tiny_model
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_classify(model: Path, picture: Path) -> None:
     lines = run('classify', model, picture, picture, '--json', '--top-k', 2).stdout.splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row['image'] for row in rows] == [str(picture)] * 2
-    assert [r['label'] for r in rows[0]['results']][0] == 'bucket'
+    assert rows[0]['results'][0]['label'] == 'bucket'
     assert len(rows[0]['results']) == 2
 
 

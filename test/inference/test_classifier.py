@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import tiny_model
 
 from sqz_perception.errors import (
     BackendFailed,
@@ -23,6 +22,7 @@ from sqz_perception.inference.classifier import Classifier, build, load, self_te
 from sqz_perception.model import file
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.network import Model, SelfTest, Tensor, self_test_picture
+from tiny import tiny_model
 
 FP32 = [Runtime(name, 'fp32') for name in BACKENDS]
 

@@ -12,7 +12,6 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import tiny_model
 
 from sqz_perception.errors import ModelInvalid
 from sqz_perception.model.graph import to_onnx
@@ -24,6 +23,7 @@ from sqz_perception.model.network import (
     self_test_picture,
     trace,
 )
+from tiny import tiny_model
 
 
 @given(st.integers(16, 64))

@@ -15,10 +15,10 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: source a distribution, or make setup')
 
 import domain_coordinator  # noqa: E402
-from ros_support import Client, Process, running  # noqa: E402
-from tiny import tiny_model  # noqa: E402
 
+from ros_support import Client, Process, running  # noqa: E402
 from sqz_perception.model import file  # noqa: E402
+from tiny import tiny_model  # noqa: E402
 
 Start = Callable[..., Process]
 

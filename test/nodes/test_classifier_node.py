@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_profile_sensor_data,
 )
-from ros_support import Client, Process, picture
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
-from vision_msgs.msg import Classification, LabelInfo, VisionInfo
+from vision_msgs.msg import LabelInfo, VisionInfo
+
+from ros_support import Client, Process, picture
 
 LATCHED = QoSProfile(
     depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
@@ -67,7 +69,7 @@ def test_a_frame_gives_a_classification(classifier: Process, client: Client) -> 
     result = client.until(lambda: received, 'a classification')[0]
     assert result.header == frame.header
     scores = [hypothesis.score for hypothesis in result.results]
-    assert [h.class_id for h in result.results][0] == 'bucket'
+    assert result.results[0].class_id == 'bucket'
     assert len(scores) == 5
     assert scores == sorted(scores, reverse=True)
     assert sum(scores) == pytest.approx(1, abs=1e-6)
@@ -89,7 +91,7 @@ def test_cameras_share_one_model(start: Any, models: Any, client: Client) -> Non
     for name in ('rear', 'front'):
         camera, received = client.camera(f'{name}/image', f'{name}/classification')
         camera.publish(picture(client.stamp(), frame_id=name))
-        client.until(lambda: received, f'the classification of {name}')
+        client.until(received.copy, f'the classification of {name}')
         assert received[0].header.frame_id == name
     assert process.output.count('loaded tiny') == 1
 
@@ -216,7 +218,7 @@ def test_no_frame_is_lost_while_the_model_changes(
     assert [answer.result().success for answer in answers] == [True] * 4
     assert [(r.header.stamp.sec, r.header.stamp.nanosec) for r in received] == sent
     winners = [result.results[0].class_id for result in received]
-    changes = [b for a, b in zip(winners, winners[1:]) if a != b]
+    changes = [b for a, b in pairwise(winners) if a != b]
     assert winners[0] == 'bucket'
     assert changes == ['robot', 'bucket', 'robot', 'bucket']
 

@@ -11,8 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ros_support import Client
 from sensor_msgs.msg import CompressedImage, Image
+
+from ros_support import Client
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Small pictures in classes, for tests."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+COLORS = {'blue': (200, 40, 40), 'green': (40, 200, 40), 'red': (40, 40, 200)}  # BGR
+
+
+def noisy_picture(bgr: tuple[int, int, int], seed: int, side: int = 32) -> NDArray[np.uint8]:
+    """Return a picture of one colour with noise: uint8 (side, side, 3), BGR."""
+    noise = np.random.default_rng(seed).normal(0, 30, (side, side, 3))
+    return np.clip(np.array(bgr) + noise, 0, 255).astype(np.uint8)
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Return ``picture`` as the bytes of a PNG file."""
+    return cv2.imencode('.png', picture)[1].tobytes()
+
+
+def write_zip(path: Path, members: dict[str, bytes]) -> Path:
+    """Write ``members`` into a zip at ``path``."""
+    with zipfile.ZipFile(path, 'w') as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return path
+
+
+def color_members(train: int, val: int) -> dict[str, bytes]:
+    """Return the members of an archive: pictures of three colours, one class each."""
+    return {
+        f'{split}/{color}/{i:04d}.png': png(noisy_picture(bgr, 1000 * len(split) + i))
+        for split, count in (('train', train), ('val', val))
+        for color, bgr in COLORS.items()
+        for i in range(count)
+    }

@@ -1,0 +1,38 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of training share: an archive of pictures, and the real data where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from class_pictures import color_members, write_zip
+
+SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
+
+
+@pytest.fixture(scope='session')
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a zip with 3 classes, 24 training and 4 validation pictures each."""
+    return write_zip(tmp_path_factory.mktemp('data') / 'colors.zip', color_members(24, 4))
+
+
+@pytest.fixture
+def archive_of(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """Return a function that writes a zip with the given members."""
+    return lambda members: write_zip(tmp_path / 'pictures.zip', members)
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Return a function that finds a file of the real data, or skips the test."""
+
+    def find(name: str) -> Path:
+        if not (SHARED / name).is_file():
+            pytest.skip(f'{name} is data that is not part of this repository')
+        return SHARED / name
+
+    return find

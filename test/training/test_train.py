@@ -1,0 +1,179 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training on pictures that a few steps suffice for: learning, resuming, saying what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
+pytest.importorskip('pytorch_lightning')
+
+from class_pictures import color_members, write_zip  # noqa: E402
+from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
+from training import train  # noqa: E402
+from training.export import load_checkpoint  # noqa: E402
+
+RECIPES = Path(train.__file__).parent / 'recipes'
+TINY = {
+    'trainer.accelerator': 'cpu',
+    'trainer.precision': '32-true',
+    'trainer.enable_model_summary': 'false',
+    'data.batch_size': '16',
+    'model.architecture.base_e': '16',
+    'model.architecture.incr_e': '0',
+    'model.architecture.fires': '2',
+    'model.learning_rate': '0.05',
+}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def one_thread() -> Iterator[None]:
+    """Use one thread: for networks this small, two only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def arguments(data: Path, out: Path, epochs: int, **more: str) -> list[str]:
+    """Return a command line: the shipped recipe, with a network and steps for a test."""
+    values = {
+        **TINY,
+        'data.path': str(data),
+        'trainer.default_root_dir': str(out),
+        'trainer.max_epochs': str(epochs),
+        **{key.replace('__', '.'): value for key, value in more.items()},
+    }
+    recipe = ['--config', str(RECIPES / 'cifar10.yaml')]
+    return recipe + [part for key, value in values.items() for part in (f'--{key}', value)]
+
+
+def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path) -> None:
+    cli = train.train(arguments(colors, tmp_path, 4))
+    assert cli.trainer.callback_metrics['val/top1'] == 1
+    assert {'best.ckpt', 'last.ckpt', 'metrics.csv'} <= {p.name for p in tmp_path.iterdir()}
+    rows = list(csv.DictReader((tmp_path / 'metrics.csv').open()))
+    assert [row['epoch'] for row in rows if row['val/top1']] == ['0', '1', '2', '3']
+    trained = load_checkpoint(tmp_path / 'best.ckpt')
+    assert trained.labels == ('blue', 'green', 'red')
+    assert trained.net.architecture.classes == 3
+    assert trained.net.architecture.bypass == 'simple'
+    assert (trained.spec.height, trained.spec.color) == (32, 'rgb')
+
+
+def test_a_checkpoint_of_another_network_is_refused(colors: Path, tmp_path: Path) -> None:
+    train.train(arguments(colors, tmp_path, 1))
+    line = arguments(colors, tmp_path, 2, model__architecture__fires='3')
+    with pytest.raises(CheckpointInvalid, match='another network'):
+        train.train([*line, '--ckpt_path', str(tmp_path / 'last.ckpt')])
+
+
+class Killed(Exception):
+    """Stands for whatever ends a run from outside."""
+
+
+def test_a_resumed_run_gives_what_an_unbroken_one_gives(
+    colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.train(arguments(colors, tmp_path / 'whole', 3))
+
+    step = train.Classifier.training_step
+
+    def killed_in_the_last_epoch(self: train.Classifier, *batch: object) -> torch.Tensor:
+        if self.current_epoch == 2:
+            raise Killed
+        return step(self, *batch)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(train.Classifier, 'training_step', killed_in_the_last_epoch)
+        train.train(arguments(colors, tmp_path / 'broken', 3))
+    last = str(tmp_path / 'broken' / 'last.ckpt')
+    train.train([*arguments(colors, tmp_path / 'broken', 3), '--ckpt_path', last])
+    assert (tmp_path / 'broken' / 'metrics.1.csv').exists()
+
+    whole, broken = (
+        torch.load(tmp_path / name / 'last.ckpt', weights_only=True)['state_dict']
+        for name in ('whole', 'broken')
+    )
+    assert whole.keys() == broken.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(broken[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(colors: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match='lower --model.learning_rate'):
+        train.train(
+            arguments(
+                colors, tmp_path, 8, model__learning_rate='1e18', model__architecture__norm='false'
+            )
+        )
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, line: list[str]) -> int:
+    monkeypatch.setattr(sys, 'argv', ['train', *line])
+    return train.main()
+
+
+def test_data_that_trains_nothing_is_one_line_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    one = {n: data for n, data in color_members(2, 1).items() if '/red/' in n}
+    path = write_zip(tmp_path / 'one.zip', one)
+    assert run_main(monkeypatch, arguments(path, tmp_path / 'out', 1)) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ')
+    assert 'one class only in train/, red' in error
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'data__path': '/nowhere/x.zip'}, 'does not exist'),
+        ({'data__shift': '32'}, 'the shift is smaller than the size'),
+        ({'data__batch_size': '0'}, 'at least 1'),
+        ({'model__architecture__stem': 'v9'}, 'stem must be one of'),
+        ({'ckpt_path': '/nowhere/last.ckpt'}, '/nowhere/last.ckpt'),
+    ],
+)
+def test_wrong_values_are_told_without_a_traceback(
+    colors: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    change: dict[str, str],
+    message: str,
+) -> None:
+    try:
+        code = run_main(monkeypatch, arguments(colors, tmp_path, 1, **change))
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert 'Traceback' not in error
+
+
+def test_help_shows_examples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run_main(monkeypatch, ['--help'])
+    assert exit_.value.code == 0
+    shown = capsys.readouterr().out
+    assert 'examples:\n  python -m training.train --config' in shown
+    assert 'Height and width given to the network' in shown
+
+
+@pytest.mark.parametrize(('warmup', 'rise'), [(0.0, 0), (0.25, 25), (1.0, 100)])
+def test_the_rate_rises_and_falls(warmup: float, rise: int) -> None:
+    shares = [train.rate_share(step, steps=100, warmup=warmup) for step in range(101)]
+    assert max(shares) == 1
+    assert shares[:rise] == sorted(shares[:rise])
+    assert shares[rise:] == sorted(shares[rise:], reverse=True)
+    assert shares[100] == 0
