@@ -27,6 +27,8 @@ from vision_msgs.msg import Classification
 Frame: TypeAlias = Image | CompressedImage
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # Jazzy and later
+
 PATIENCE = 30.0  # seconds until a test gives up; nothing here takes a tenth of it
 GREETING = 'greeting'  # the frame_id of frames that only test the connection
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -42,7 +44,6 @@ class Process:
         environment = {
             **os.environ,
             'ROS_DOMAIN_ID': str(domain),
-            'ROS_LOCALHOST_ONLY': '1',
             'PYTHONUNBUFFERED': '1',
         }
         self._log = log

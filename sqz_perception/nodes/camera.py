@@ -42,16 +42,15 @@ class Camera:
         on_frame: Callable[[Camera, Any], None],
     ) -> None:
         self.name = name
-        self.statistics = CameraStatistics()
-        self.reporter = CameraReporter(f'{node.get_name()}: camera {name}'.rstrip())
         self._node = node
         self._on_frame = on_frame
         self._compressed = transport == 'compressed'
-        self._qos_mismatch: str | None = None
         self._subscription: Any = None
         self._due = 0.0  # time.monotonic() before which max_rate lets no frame through
         prefix = f'{name}/' if name else ''
         self._input = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
+        self.topic = node.resolve_topic_name(self._input)  # in full, remapped: for people
+        self._begin_anew()
         self._results = node.create_lifecycle_publisher(
             Classification, f'{prefix}classification', RESULTS_DEPTH
         )
@@ -60,20 +59,12 @@ class Camera:
         )
 
     @property
-    def topic(self) -> str:
-        """The full name of the topic that frames come from, remapped."""
-        if self._subscription is not None:
-            return self._subscription.topic_name
-        return self._node.resolve_topic_name(self._input)
-
-    @property
     def watched(self) -> bool:
         """Whether somebody listens to the annotated pictures."""
         return self._pictures.get_subscription_count() > 0
 
     def subscribe(self, qos: QoSProfile, group: CallbackGroup) -> None:
-        self._qos_mismatch = None
-        self.statistics = CameraStatistics()
+        self._begin_anew()
         self._subscription = self._node.create_subscription(
             CompressedImage if self._compressed else Image,
             self._input,
@@ -113,15 +104,19 @@ class Camera:
 
     def view(self, replaced: int, silent_after: float) -> CameraView:
         """Return what the diagnostics need to know now."""
-        topic = self.topic
         return CameraView(
-            topic=topic,
+            topic=self.topic,
             statistics=self.statistics,
             replaced=replaced,
-            publishers=self._node.count_publishers(topic),
+            publishers=self._node.count_publishers(self.topic),
             qos_mismatch=self._qos_mismatch,
             silent_after=silent_after,
         )
+
+    def _begin_anew(self) -> None:
+        self.statistics = CameraStatistics()
+        self.reporter = CameraReporter(f'{self._node.get_name()}: camera {self.name}'.rstrip())
+        self._qos_mismatch: str | None = None
 
     def _receive(self, message: Frame) -> None:
         self.statistics.on_received()

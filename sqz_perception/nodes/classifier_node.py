@@ -14,10 +14,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -81,6 +83,7 @@ class ClassifierNode(LifecycleNode):
         self._cameras: list[Camera] = []
         self._mailbox: Mailbox[Frame] = Mailbox()
         self._worker: threading.Thread | None = None
+        self._lock = threading.RLock()  # cameras and worker: transitions against diagnostics
         self._enabled = True
         self._trouble: str | None = None  # what the runtime last failed with
         self._frames_group = MutuallyExclusiveCallbackGroup()
@@ -106,9 +109,13 @@ class ClassifierNode(LifecycleNode):
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         names = list(dict.fromkeys(self._settings['cameras'])) or ['']
-        self._cameras = [
-            Camera(self, name, self._settings['transport'], self._on_frame) for name in names
-        ]
+        try:
+            self._cameras = [
+                Camera(self, name, self._settings['transport'], self._on_frame) for name in names
+            ]
+        except (InvalidTopicNameException, ValueError) as error:
+            self.get_logger().error(f'cameras: {" ".join(str(error).split())}')
+            return TransitionCallbackReturn.FAILURE
         self._vision_info = self.create_lifecycle_publisher(VisionInfo, 'vision_info', LATCHED)
         self._label_info = self.create_lifecycle_publisher(LabelInfo, 'label_info', LATCHED)
         self._configured = True
@@ -145,20 +152,22 @@ class ClassifierNode(LifecycleNode):
 
     def stop(self) -> None:
         """Let no more frames in and end the worker; what it was busy with is finished."""
-        for camera in self._cameras:
-            camera.unsubscribe()
-        self._mailbox.close()
-        if self._worker is not None:
-            self._worker.join()
-            self._worker = None
+        with self._lock:
+            for camera in self._cameras:
+                camera.unsubscribe()
+            self._mailbox.close()
+            if self._worker is not None:
+                self._worker.join()
+                self._worker = None
 
     def _release(self) -> None:
-        for camera in self._cameras:
-            camera.destroy()
-        if self._configured:
-            self.destroy_lifecycle_publisher(self._vision_info)
-            self.destroy_lifecycle_publisher(self._label_info)
-        self._cameras, self._classifier, self._configured = [], None, False
+        with self._lock:
+            for camera in self._cameras:
+                camera.destroy()
+            if self._configured:
+                self.destroy_lifecycle_publisher(self._vision_info)
+                self.destroy_lifecycle_publisher(self._label_info)
+            self._cameras, self._classifier, self._configured = [], None, False
 
     # The frame path.
 
@@ -181,9 +190,14 @@ class ClassifierNode(LifecycleNode):
                 camera.statistics.on_dropped('backend')
                 self._trouble = str(error)
                 self.get_logger().error(str(error), throttle_duration_sec=LOG_THROTTLE)
-            except Exception:
-                if self.context.ok():  # else the publishers went away under us: a shutdown
-                    raise
+            except Exception as error:
+                if not self.context.ok():
+                    return  # shut down from outside: there is nobody left to publish to
+                camera.statistics.on_dropped('internal')
+                self.get_logger().error(
+                    f'{camera.topic}: {type(error).__name__}: {error}; please report this',
+                    throttle_duration_sec=LOG_THROTTLE,
+                )
 
     def _classify(self, camera: Camera, message: Frame, received: float) -> None:
         assert self._classifier is not None  # the worker lives between activate and deactivate
@@ -260,7 +274,8 @@ class ClassifierNode(LifecycleNode):
         runtime = Runtime(
             self._settings['backend'], self._settings['precision'], self._settings['threads']
         )
-        return load(self._settings['model'] or default_model(), runtime)
+        path = self._settings['model']
+        return load(Path(path).expanduser() if path else default_model(), runtime)
 
     # What the node says of itself.
 
@@ -287,14 +302,22 @@ class ClassifierNode(LifecycleNode):
                 self._trouble,
             )
         ]
-        if self._worker is not None:
-            silent_after = self._settings['silent_after']
-            for camera in self._cameras:
-                view = camera.view(self._mailbox.replaced(camera.name), silent_after)
-                statuses.append(camera.reporter.report(view, seconds))
+        statuses += self._camera_statuses(seconds)
         array = DiagnosticArray(status=statuses)
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _camera_statuses(self, seconds: float) -> list[DiagnosticStatus]:
+        with self._lock:
+            if self._worker is None:
+                return []
+            silent_after = self._settings['silent_after']
+            return [
+                camera.reporter.report(
+                    camera.view(self._mailbox.replaced(camera.name), silent_after), seconds
+                )
+                for camera in self._cameras
+            ]
 
 
 def _answer(response: Any, success: bool, message: str) -> Any:
