@@ -10,6 +10,7 @@ a runtime that was asked for by name and can't be had is an error.
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +76,9 @@ def _require(name: str) -> None:
     if name not in BACKENDS:
         known = ', '.join(('auto', *BACKENDS))
         raise BackendUnavailable(f'no backend is called {name!r}; choose one of {known}')
+    # Else OpenVINO reports each import to its maker: over the network, from a process forked off
+    # this one, under an id that it leaves in the home folder. No robot should do that unasked.
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     try:
         importlib.import_module(name)
     except ImportError as error:

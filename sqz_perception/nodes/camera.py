@@ -49,14 +49,14 @@ class Camera:
         self._due = 0.0  # time.monotonic() before which max_rate lets no frame through
         prefix = f'{name}/' if name else ''
         self._input = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
-        self.topic = node.resolve_topic_name(self._input)  # in full, remapped: for people
-        self._begin_anew()
         self._results = node.create_lifecycle_publisher(
             Classification, f'{prefix}classification', RESULTS_DEPTH
         )
         self._pictures = node.create_lifecycle_publisher(
             Image, f'{prefix}classification/image', qos_profile_sensor_data
         )
+        self.topic = node.resolve_topic_name(self._input)  # in full, remapped: for people
+        self._begin_anew()
 
     @property
     def watched(self) -> bool:

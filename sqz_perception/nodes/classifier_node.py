@@ -19,7 +19,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -29,40 +28,18 @@ from vision_msgs.msg import LabelInfo, VisionInfo
 
 from sqz_perception.errors import BackendError, FrameError, SqzError
 from sqz_perception.inference import frames
-from sqz_perception.inference.backend import BACKENDS, PRECISIONS, Runtime
+from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import Classifier, LoadedModel, Result, load
 from sqz_perception.inference.mailbox import Mailbox
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.annotate import annotate
 from sqz_perception.nodes.camera import Camera, Frame
+from sqz_perception.nodes.classifier_parameters import PARAMETERS
 from sqz_perception.nodes.diagnostics import model_status
-from sqz_perception.nodes.parameters import Declared, Parameters
+from sqz_perception.nodes.lifecycle import told
+from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
 from sqz_perception.resources import default_model
-
-PARAMETERS = (
-    Declared('model', '', 'Path of the .sqz model file; empty: the one in the package. '
-             'A change takes effect with the service update_model', live=True),
-    Declared('backend', 'auto', 'Inference runtime', ('auto', *BACKENDS)),
-    Declared('precision', 'auto', 'Arithmetic; auto: bf16 where the processor has it', PRECISIONS),
-    Declared('threads', 2, 'Threads for inference; 0: as many as the runtime likes', (0, 256)),
-    Declared('cameras', [''], 'Camera names; NAME/image gives NAME/classification. '
-             'Empty: one camera, image gives classification'),
-    Declared('transport', 'raw', 'Subscribe to image, or to image/compressed',
-             ('raw', 'compressed')),
-    Declared('reliability', 'best_effort', 'QoS of the subscriptions; best_effort matches every '
-             'publisher', ('best_effort', 'reliable')),
-    Declared('depth', 5, 'QoS history depth of the subscriptions, frames', (1, 100)),
-    Declared('top_k', 5, 'Most classes in one result', (1, 65535), live=True),
-    Declared('threshold', 0.0, 'Least score of a class in a result', (0.0, 1.0), live=True),
-    Declared('max_rate', 0.0, 'Most classifications a second of one camera; 0: no limit',
-             (0.0, 1000.0), live=True),
-    Declared('stale_after', 0.5, 'Age in seconds from which a classified frame counts as stale',
-             (0.001, 3600.0), live=True),
-    Declared('silent_after', 2.0, 'Seconds without a frame after which a camera is called silent',
-             (0.1, 3600.0), live=True),
-    Declared('autostart', True, 'Configure and activate at the start'),
-)  # fmt: skip
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
 LOG_THROTTLE = 10.0  # seconds between two log lines of one kind
@@ -102,26 +79,20 @@ class ClassifierNode(LifecycleNode):
 
     # Lifecycle: what is taken in one transition is let go in its opposite.
 
+    @told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._classifier = Classifier(self._load_named_model())
-        except SqzError as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        names = list(dict.fromkeys(self._settings['cameras'])) or ['']
-        try:
-            self._cameras = [
-                Camera(self, name, self._settings['transport'], self._on_frame) for name in names
-            ]
-        except (InvalidTopicNameException, ValueError) as error:
-            self.get_logger().error(f'cameras: {" ".join(str(error).split())}')
-            return TransitionCallbackReturn.FAILURE
+        classifier = Classifier(self._load_named_model())
+        names = dict.fromkeys(self._settings['cameras'])  # each once, in their order
+        transport = self._settings['transport']
+        self._cameras = [Camera(self, name, transport, self._on_frame) for name in names]
         self._vision_info = self.create_lifecycle_publisher(VisionInfo, 'vision_info', LATCHED)
         self._label_info = self.create_lifecycle_publisher(LabelInfo, 'label_info', LATCHED)
+        self._classifier = classifier
         self._configured = True
-        self._log_model('loaded', self._classifier.current)
+        self._log_model('loaded', classifier.current)
         return TransitionCallbackReturn.SUCCESS
 
+    @told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         self._mailbox = Mailbox()
@@ -137,14 +108,17 @@ class ClassifierNode(LifecycleNode):
         self._announce()
         return result
 
+    @told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()
         return super().on_deactivate(state)
 
+    @told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
+    @told
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()
         self._release()

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 import rclpy
@@ -36,13 +38,25 @@ def run(
         spinner.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (SqzError, ParameterException, ValueError) as error:
+    except Exception as error:
+        if not rclpy.ok():  # told to stop while it still started: what fails then is no news
+            return 0
+        if not isinstance(error, (SqzError, ParameterException, ValueError)):
+            raise
         log = node.get_logger() if node is not None else get_logger('sqz_perception')
         log.fatal(str(error).strip())
         return 1
     finally:
+        _ignore_interrupts()
         if node is not None:
             getattr(node, 'stop', lambda: None)()
             node.destroy_node()
         rclpy.try_shutdown()
+        _ignore_interrupts()  # again: the shutdown put Python's own handler back
     return 0
+
+
+def _ignore_interrupts() -> None:
+    """Let nothing cut the end short: under launch, a Ctrl-C arrives twice."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -78,24 +78,27 @@ def test_folders_of_the_wheels_builder_are_replaced(tmp_path: Path) -> None:
     assert file.read_text() == '"/own/include;/own/numpy"'
 
 
-@pytest.mark.parametrize('ros', [Ros('jazzy'), Ros('humble', Path('/opt/ros/humble'))])
-def test_the_shell_keeps_a_transport_profile_that_is_set(ros: Ros, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('ros', 'name'),
+    [
+        (Ros('jazzy'), 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        (Ros('kilted'), 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        (Ros('humble', Path('/opt/ros/humble')), 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+    ],
+)
+def test_the_shell_sets_a_transport_profile_unless_one_is_set(
+    ros: Ros, name: str, tmp_path: Path
+) -> None:
     venv = tmp_path / "it's a venv"
     venv.mkdir()
     setup_ros.write_shell(ros, venv)
-    shown = 'echo "$VIRTUAL_ENV|$FASTDDS_DEFAULT_PROFILES_FILE|$FASTRTPS_DEFAULT_PROFILES_FILE"'
-    script = f'set -u; AMENT_PREFIX_PATH=/some; source "$0"/setup.bash; {shown}'
 
     def shell(**environment: str) -> list[str]:
+        script = f'set -u; source "$0"/setup.bash; echo "$VIRTUAL_ENV|${name}"'
+        given = {'PATH': '/usr/bin:/bin', 'AMENT_PREFIX_PATH': '/some', **environment}
         command = ['bash', '-c', script, str(venv)]
-        given = {'PATH': '/usr/bin:/bin', **environment}
-        return (
-            subprocess.run(command, env=given, check=True, capture_output=True, text=True)
-            .stdout.strip()
-            .split('|')
-        )
+        run = subprocess.run(command, env=given, check=True, capture_output=True, text=True)
+        return run.stdout.strip().split('|')
 
-    profile = str(setup_ros.PROFILE)
-    assert shell() == [str(venv), profile, profile]
-    own = shell(FASTDDS_DEFAULT_PROFILES_FILE='/a.xml', FASTRTPS_DEFAULT_PROFILES_FILE='/b.xml')
-    assert own == [str(venv), '/a.xml', '/b.xml']
+    assert shell() == [str(venv), str(setup_ros.PROFILE)]
+    assert shell(**{name: '/own.xml'}) == [str(venv), '/own.xml']

@@ -1,0 +1,68 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+
+PYTHON ?= python3
+ROS ?= jazzy
+ARGS ?=
+
+SHELL := /bin/bash
+VENV := $(if $(filter jazzy,$(ROS)),.venv,.venv-$(ROS))
+WITH := source $(VENV)/setup.bash &&
+
+# Jazzy carries everything; another distribution runs only what touches ROS 2.
+ifeq ($(ROS),jazzy)
+GOAL := all
+TESTS := not slow
+else
+GOAL := test
+TESTS := ros and not slow
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench clean distclean
+
+define SETUP
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+  || { echo 'error: $(PYTHON) is not Python 3.10 to 3.13: make PYTHON=python3.12 ...' >&2; exit 1; }
+@$(PYTHON) scripts/setup_env.py --ros $(ROS) --venv $(VENV)
+endef
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+): .*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo
+	@echo '  PYTHON=python3.12  use another Python (3.10 to 3.13)'
+	@echo '  ROS=kilted         use another ROS 2 from PyPI, in a virtual environment of its own'
+	@echo '  ARGS="..."         pass arguments on to demo, test, test-slow and bench'
+
+setup:  ## make the virtual environment that the demo runs in
+	$(SETUP) demo
+
+demo:  ## classify pictures over ROS 2
+	$(SETUP) demo
+	@$(WITH) python scripts/demo.py $(ARGS)
+
+test:  ## run the tests
+	$(SETUP) $(GOAL)
+	@$(WITH) python -m pytest -m '$(TESTS)' $(ARGS)
+
+test-slow:  ## run the tests that take long
+	$(SETUP) $(GOAL)
+	@$(WITH) python -m pytest -m slow $(ARGS)
+
+bench:  ## measure latency, start-up, memory and accuracy
+	$(SETUP) $(GOAL)
+	@$(WITH) python -m benchmarks $(ARGS)
+
+lint:  ## check style and types
+	$(SETUP) lint
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+
+clean:  ## remove what builds and runs leave
+	rm -rf build install log dist *.egg-info demo.png .benchmarks .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove the virtual environments too
+	rm -rf .venv .venv-*

@@ -1,0 +1,37 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Top-1 and top-5 of the given model on the given pictures, as training.evaluate counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.report import Goal, Row
+from benchmarks.setting import Setting, say
+from sqz_perception.inference import classifier
+from training.archive import Archive
+from training.evaluate import evaluate
+
+# The published Deep-Compressed SqueezeNet v1.0 on the 500 photos, give or take 0.4 points.
+GOALS = {1: Goal(62.4, 63.2), 5: Goal(81.2, 82.0)}
+IMAGENET = 1000  # classes: the goals are for such a model
+
+
+def measure(setting: Setting) -> Iterator[Row]:
+    """Return top-1 and top-5; nothing where no pictures were given."""
+    if setting.images is None:
+        say('accuracy: left out, it needs --images and --model')
+        return
+    model = classifier.load(setting.large)
+    say(f'accuracy: {setting.large} on {setting.images}')
+    outcome = evaluate(model, Archive(setting.images))
+    for k, goal in GOALS.items():
+        yield Row(
+            'accuracy',
+            f'{model.name}: top-{k}',
+            '%',
+            outcome.top(k),
+            samples=len(outcome.truth),
+            goal=goal if len(model.labels) == IMAGENET else None,
+            note=model.backend.description,
+        )

@@ -1,0 +1,39 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node that answers each frame with its header alone: what the transport and rclpy cost."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Classification
+
+
+class EchoNode(Node):
+    """image -> an empty classification."""
+
+    def __init__(self) -> None:
+        super().__init__('echo')
+        self.publisher = self.create_publisher(Classification, 'classification', 10)
+        self.subscription = self.create_subscription(
+            Image, 'image', self.on_image, qos_profile_sensor_data
+        )
+
+    def on_image(self, message: Image) -> None:
+        self.publisher.publish(Classification(header=message.header))
+
+
+def main() -> None:
+    """Spin until Ctrl-C."""
+    rclpy.init()
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(EchoNode())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,52 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One SqueezeNet v1.0 for all: a model file for our node, a state dict for the plain one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torchvision
+
+from sqz_perception.model import file
+from sqz_perception.model.network import InputSpec, Model
+from training.assemble import Identity
+from training.export import to_model
+from training.models import PRESETS, SqueezeNet, load_torchvision
+
+# What torchvision's weights expect, in 0..255 units.
+MEAN = (123.675, 116.28, 103.53)
+DEVIATION = (58.395, 57.12, 57.375)
+SPEC = InputSpec(224, 224, 256, 'rgb', MEAN, tuple(1 / value for value in DEVIATION))
+CLASSES = 1000
+
+
+def make(model: Path, state: Path) -> None:
+    """Write random weights, which take as long as trained ones, as both kinds of file."""
+    torch.manual_seed(0)
+    plain = torchvision.models.squeezenet1_0(weights=None).eval()
+    net = SqueezeNet(PRESETS['squeezenet1_0']).eval()
+    load_torchvision(net, plain.state_dict())
+    labels = tuple(f'class {index}' for index in range(CLASSES))
+    file.write(to_model(net, SPEC, labels, Identity('squeezenet1_0'), 'float32'), model)
+    torch.save(plain.state_dict(), state)
+
+
+def convert(model: Path, state: Path) -> bool:
+    """Write the weights of a model file for torchvision; False where it is another network."""
+    plain = torchvision.models.squeezenet1_0(weights=None).state_dict()
+    own = _in_order(file.read(model))
+    if [value.shape for value in own] != [value.shape for value in plain.values()]:
+        return False
+    torch.save(dict(zip(plain, own, strict=True)), state)
+    return True
+
+
+def _in_order(model: Model) -> list[torch.Tensor]:
+    names = [node.name for node in model.nodes if node.op == 'conv']
+    return [
+        torch.from_numpy(model.tensors[f'{name}.{part}'].dense())
+        for name in names
+        for part in ('weight', 'bias')
+    ]

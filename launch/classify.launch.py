@@ -1,0 +1,124 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Start the classifier: ros2 launch sqz_perception classify.launch.py image_topic:=/camera/image_raw.
+
+An argument that is given wins over the params file; one that is not given changes nothing there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from sqz_perception.resources import share, transport_profile
+
+ARGUMENTS = (
+    DeclareLaunchArgument(
+        'image_topic',
+        default_value='/camera/image_raw',
+        description='Topic of the camera. A relative name lies in the namespace',
+    ),
+    DeclareLaunchArgument(
+        'transport',
+        default_value='',
+        choices=['', 'raw', 'compressed'],
+        description='raw: subscribe to <image_topic>; compressed: to <image_topic>/compressed. '
+        'Empty: as the params file says (raw)',
+    ),
+    DeclareLaunchArgument(
+        'model',
+        default_value='',
+        description='Path of a .sqz model file. '
+        'Empty: as the params file says (the model in the package)',
+    ),
+    DeclareLaunchArgument(
+        'namespace', default_value='', description='Namespace of the node and of its topics'
+    ),
+    DeclareLaunchArgument(
+        'params_file',
+        default_value=str(share() / 'config' / 'classifier.yaml'),
+        description='YAML file with the parameters of the node',
+    ),
+    DeclareLaunchArgument(
+        'backend',
+        default_value='',
+        choices=['', 'auto', 'openvino', 'onnxruntime'],
+        description='Inference runtime. Empty: as the params file says (auto)',
+    ),
+    DeclareLaunchArgument(
+        'log_level',
+        default_value='info',
+        choices=['debug', 'info', 'warn', 'error', 'fatal'],
+        description='Least severity that the node logs',
+    ),
+    DeclareLaunchArgument(
+        'use_sim_time',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='Take the time from /clock. Empty: as the params file says (false)',
+    ),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return what ``ros2 launch`` starts."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list[Node]:
+    """
+    Return the node.
+
+    It is a lifecycle node, but it configures and activates itself, so a plain Node is enough:
+    LifecycleNode would add a second ROS node, inside launch, only to send transitions that nobody
+    needs. Managers of other nodes reach the lifecycle services all the same.
+    """
+    given = dict(context.launch_configurations)
+    name, topic = 'classifier', given['image_topic']
+    # With a namespace, even '/', the overrides carry the node's full name; without one they would
+    # be written under the wildcard, and a section of the params file for this node would win.
+    namespace = given['namespace'] or given.get('ros_namespace', '/')
+    return [
+        Node(
+            package='sqz_perception',
+            executable='classifier_node',
+            name=name,
+            namespace=namespace,
+            parameters=[str(_params_file(given)), overrides(given)],
+            remappings=[('image', topic), ('image/compressed', f'{topic}/compressed')],
+            ros_arguments=['--log-level', f'{_logger(namespace, name)}:={given["log_level"]}'],
+            additional_env=transport_profile(context.environment),
+            output='screen',
+        )
+    ]
+
+
+def overrides(given: dict[str, str]) -> dict[str, Any]:
+    """Return the parameters that were given as launch arguments, and only those."""
+    values: dict[str, Any] = {}
+    for name in ('model', 'transport', 'backend'):
+        if given[name]:
+            # No shell expands a '~' behind ':='. As a str, 'model:=7' stays a path.
+            values[name] = ParameterValue(os.path.expanduser(given[name]), value_type=str)
+    if given['use_sim_time']:
+        values['use_sim_time'] = given['use_sim_time'] == 'true'
+    return values
+
+
+def _params_file(given: dict[str, str]) -> Path:
+    path = Path(given['params_file']).expanduser()
+    if not path.is_file():  # launch itself would only warn, and run with other parameters
+        raise FileNotFoundError(f'params_file: there is no file {path}')
+    return path
+
+
+def _logger(namespace: str, name: str) -> str:
+    """Return the node's own logger: the whole process at debug would drown it in DDS."""
+    return '.'.join([*namespace.strip('/').split('/'), name]).strip('.')

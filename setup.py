@@ -1,0 +1,54 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Build and install the package: by colcon on a robot, by pip anywhere."""
+
+from __future__ import annotations
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import setup
+
+NAME = 'sqz_perception'
+SHARE = f'share/{NAME}'
+
+
+def requirements(name: str) -> list[str]:
+    """Return the lines of a file in requirements/, without its comments."""
+    lines = Path('requirements', f'{name}.txt').read_text(encoding='utf-8').splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Camera frames in, classifications out, with a model small enough for the air',
+    author='sqz_perception authors',
+    author_email='sqz-perception@example.org',
+    maintainer='sqz_perception maintainers',
+    maintainer_email='sqz-perception@example.org',
+    license='Apache-2.0',
+    packages=[
+        'sqz_perception',
+        'sqz_perception.inference',
+        'sqz_perception.model',
+        'sqz_perception.nodes',
+    ],
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (SHARE, ['package.xml']),
+        (f'{SHARE}/config', sorted(glob('config/*'))),
+        (f'{SHARE}/launch', sorted(glob('launch/*.launch.py'))),
+        (f'{SHARE}/models', sorted(glob('models/*.sqz'))),
+    ],
+    python_requires='>=3.10',
+    install_requires=requirements('runtime'),
+    extras_require={'test': ['hypothesis', 'pytest']},
+    zip_safe=False,
+    entry_points={
+        'console_scripts': [
+            'classifier_node = sqz_perception.nodes.classifier_node:main',
+            'image_source_node = sqz_perception.nodes.image_source_node:main',
+        ],
+    },
+)

@@ -1,0 +1,81 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands of ``training`` share: errors in one line, and the file they write."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sqz_perception.errors import SqzError
+from sqz_perception.model import file
+from sqz_perception.model.network import Model
+from training.assemble import DTYPES, Identity
+
+
+def parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Return the parser of ``python -m <module>``; ``examples`` end its help."""
+    return argparse.ArgumentParser(
+        prog=f'python -m {module}',
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    """Run ``command`` and return the exit code: 1, and one line on stderr, for what fails."""
+    try:
+        command(options)
+    except (SqzError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def add_output(to: argparse.ArgumentParser, default: Identity | None = None) -> None:
+    """Ask for the file to write and what it says about itself; the name has no default."""
+    default = default or Identity(name='')
+    to.add_argument(
+        '-o',
+        '--output',
+        required=True,
+        type=Path,
+        metavar='OUT.sqz',
+        help='the model file to write',
+    )
+    to.add_argument(
+        '--name',
+        default=default.name or None,
+        required=not default.name,
+        help='of the model; its later releases keep it',
+    )
+    to.add_argument(
+        '--release', default=default.release, type=int, help='a number that only rises'
+    )
+    to.add_argument('--licence', default=default.licence, help='SPDX identifier or a short text')
+    to.add_argument('--description', default=default.description, help='one line for people')
+    to.add_argument(
+        '--dtype',
+        default=DTYPES[0],
+        choices=DTYPES,
+        help='how weights are stored (default: %(default)s)',
+    )
+
+
+def identity(options: argparse.Namespace) -> Identity:
+    """Return what ``add_output`` asked for."""
+    return Identity(options.name, options.release, options.licence, options.description)
+
+
+def save(model: Model, path: Path) -> None:
+    """Write ``model`` and say so in one line."""
+    size = file.write(model, path)
+    print(
+        f'{path}: {model.name} release {model.release}, {model.parameters:,} parameters, '
+        f'{len(model.labels)} classes, {size:,} bytes'
+    )

@@ -1,0 +1,201 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Measure a model file on pictures whose class is known, exactly as the robot runs it.
+
+The class of a picture is the name of its folder, one of the model's labels whatever the case, or
+the number that its file's name begins with (0 is the first class). Of a folder or zip with train/
+and val/ only val/ is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sqz_perception.errors import DataError
+from sqz_perception.inference import classifier, frames
+from sqz_perception.inference.backend import BACKENDS, PRECISIONS, Runtime
+from sqz_perception.inference.classifier import LoadedModel
+from training import command
+from training.archive import Archive
+
+EXAMPLES = """\
+examples:
+  python -m training.evaluate models/cifar10.sqz --images cifar10.zip
+  python -m training.evaluate imagenet.sqz --images PHOTOS.zip --json | jq .top1
+  python -m training.evaluate models/cifar10.sqz --images cifar10.zip --backend onnxruntime \\
+      --limit 500
+"""
+TOP = 5
+SHOWN = 5  # names in an error message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model said of each picture."""
+
+    truth: NDArray[np.int64]  # (pictures,)
+    ranked: NDArray[np.int64]  # (pictures, up to TOP), best first
+    milliseconds: NDArray[np.float64] = field(repr=False)  # (pictures,): fit and inference
+
+    def top(self, k: int) -> float:
+        """Share of the pictures, in percent, whose class is among the ``k`` best."""
+        return float(100 * (self.ranked[:, :k] == self.truth[:, None]).any(axis=1).mean())
+
+    def confusion(self, classes: int) -> NDArray[np.int64]:
+        """Return (true class, class answered) -> pictures."""
+        counts = np.zeros((classes, classes), np.int64)
+        np.add.at(counts, (self.truth, self.ranked[:, 0]), 1)
+        return counts
+
+
+def truth(names: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """
+    Return the class of each picture by its name in the archive.
+
+    Raise DataError naming the folders that are no label, or the first name without a number.
+    """
+    folders = {name.split('/')[-2] for name in names if '/' in name}
+    known = {_folded(label): index for index, label in reversed(list(enumerate(labels)))}
+    unknown = sorted(folder for folder in folders if _folded(folder) not in known)
+    if unknown and len(folders) > 1:
+        raise DataError(
+            f'{len(unknown)} of {len(folders)} folders are no label of the model: '
+            f'{_some(unknown)}; its labels are {_some(labels)}'
+        )
+    by_folder = bool(folders) and not unknown
+    return [
+        known[_folded(name.split('/')[-2])]
+        if by_folder and '/' in name
+        else _number(name, len(labels))
+        for name in names
+    ]
+
+
+def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
+    """
+    Classify the pictures of ``archive``, at most ``limit`` (0: all) taken evenly from them.
+
+    Raises DataError for a picture that can't be decoded or whose class is unknown.
+    """
+    names = archive.names
+    if archive.part('train') and archive.part('val'):
+        names = archive.part('val')
+    if 0 < limit < len(names):
+        names = tuple(names[i * len(names) // limit] for i in range(limit))
+    classes = truth(names, model.labels)
+    ranked, milliseconds = [], []
+    for name in tqdm(names, 'evaluating', unit=' pictures', disable=None):
+        picture = archive.picture(name)
+        if picture is None:
+            raise DataError(f"{archive.path}: {name} can't be decoded; remove or replace it")
+        start = time.perf_counter()
+        logits = model.backend.logits(frames.fit(picture, model.input))
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+        ranked.append(np.argsort(-logits, kind='stable')[:TOP])
+    return Outcome(np.array(classes), np.array(ranked), np.array(milliseconds))
+
+
+def summary(model: LoadedModel, outcome: Outcome) -> dict[str, object]:
+    """Return the figures that ``--json`` prints."""
+    return {
+        'top1': round(outcome.top(1), 3),
+        'top5': round(outcome.top(TOP), 3),
+        'images': len(outcome.truth),
+        'ms_mean': round(float(outcome.milliseconds.mean()), 3),
+        'ms_median': round(float(np.median(outcome.milliseconds)), 3),
+        'model': model.name,
+        'release': model.release,
+        'identity': model.identity,
+        'backend': model.backend.description,
+    }
+
+
+def by_class(outcome: Outcome, labels: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return, for each class with pictures, its top-1 in percent and what it is taken for most."""
+    counts = outcome.confusion(len(labels))
+    rows: dict[str, dict[str, object]] = {}
+    for index in np.flatnonzero(counts.sum(axis=1)).tolist():
+        wrong = counts[index].copy()
+        wrong[index] = 0
+        rows[labels[index]] = {
+            'images': int(counts[index].sum()),
+            'top1': round(float(100 * counts[index, index] / counts[index].sum()), 3),
+            'taken_for': labels[int(wrong.argmax())] if wrong.any() else None,
+        }
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command.parser('training.evaluate', __doc__ or '', EXAMPLES)
+    parser.add_argument('model', metavar='MODEL.sqz')
+    parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
+    parser.add_argument('--json', action='store_true', help='print one line of JSON')
+    parser.add_argument('--by-class', action='store_true', help="each class's figures too")
+    parser.add_argument('--backend', default='auto', choices=('auto', *BACKENDS))
+    parser.add_argument('--precision', default='auto', choices=PRECISIONS)
+    parser.add_argument('--threads', type=_count, default=2, help='0: as the runtime likes')
+    parser.add_argument('--limit', type=_count, default=0, help='pictures at most; 0: all')
+    return command.run(_evaluate, parser.parse_args(arguments))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    archive = Archive(options.images)
+    runtime = Runtime(options.backend, options.precision, options.threads)
+    model = classifier.load(options.model, runtime)
+    outcome = evaluate(model, archive, options.limit)
+    figures = summary(model, outcome)
+    classes = by_class(outcome, model.labels) if options.by_class else {}
+    if options.json:
+        print(json.dumps({**figures, 'classes': classes} if classes else figures))
+        return
+    for key, value in figures.items():
+        print(f'{key:10} {value}')
+    for label, row in classes.items():
+        print(f'  {row["top1"]:7.2f} %  {label:24} mostly taken for: {row["taken_for"] or "-"}')
+
+
+def _folded(label: str) -> str:
+    return label.casefold().replace('_', ' ').strip()
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
+
+
+def _number(name: str, classes: int) -> int:
+    digits = re.match(r'\d+', name.split('/')[-1])
+    if digits is None:
+        raise DataError(
+            f'{name}: its class is unknown; put the picture into a folder named as its '
+            'label, or begin its name with the number of its class'
+        )
+    if int(digits[0]) >= classes:
+        raise DataError(
+            f'{name}: there is no class {int(digits[0])}; the model has {classes:,}, '
+            'counted from 0'
+        )
+    return int(digits[0])
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'{text} is negative')
+    return value
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,154 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Write a trained network as a model file that a robot runs.
+
+Batch norm is folded into the convolution before it, so the file holds plain convolutions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sqz_perception.errors import CheckpointInvalid, SqzError
+from sqz_perception.model.network import InputSpec, Model
+from training import command
+from training.assemble import Assembler, Identity, Layer
+from training.models import STEMS, Architecture, Fire, SqueezeNet
+
+EXAMPLES = """\
+examples:
+  python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net
+  python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net --release 2 \\
+      --licence Apache-2.0 --description "ten classes of small pictures"
+
+then:
+  python -m sqz_perception verify cifar10.sqz
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint of ``training.train`` holds: the network and all that goes with it."""
+
+    net: SqueezeNet
+    spec: InputSpec
+    labels: tuple[str, ...]
+
+
+def to_model(
+    net: SqueezeNet,
+    spec: InputSpec,
+    labels: tuple[str, ...],
+    identity: Identity,
+    dtype: str = 'float16',
+) -> Model:
+    """Return ``net`` as a model with its weights stored as ``dtype`` and a self-test."""
+    stem = STEMS[net.architecture.stem]
+    assembler = Assembler(dtype)
+    assembler.conv('conv1', folded(net.conv1, net.norm1), stem.stride, stem.pad)
+    assembler.relu()
+    for name, layer in net.fires.items():
+        if isinstance(layer, Fire):
+            assembler.fire(name, *_fire(layer), bypass=layer.bypass, add_first=layer.add_first)
+        else:
+            assembler.max_pool(name)
+    assembler.conv('conv10', folded(net.conv10, nn.Identity()))
+    if stem.head_relu:
+        assembler.relu()
+    assembler.average()
+    return assembler.finish(identity, spec, labels)
+
+
+def folded(conv: nn.Conv2d, norm: nn.Module) -> Layer:
+    """Return one convolution that does what ``conv`` and then ``norm`` do."""
+    weight = conv.weight.detach().double()  # (out, in, kh, kw)
+    bias = torch.zeros(len(weight)).double() if conv.bias is None else conv.bias.detach().double()
+    if isinstance(norm, nn.BatchNorm2d):
+        gain, shift = _affine(norm)
+        weight, bias = weight * gain[:, None, None, None], bias * gain + shift
+    return Layer(weight.float().numpy(), bias.float().numpy())
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
+    """Read a checkpoint of ``training.train``. Raises CheckpointInvalid."""
+    if not Path(path).is_file():
+        raise CheckpointInvalid(f'{path}: no such file; training.train writes best.ckpt')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+        description = content['sqz_perception']
+        architecture = Architecture(**description['architecture'])
+        net = SqueezeNet(architecture)
+        net.load_state_dict(_network_state(content['state_dict']))
+        return Trained(net.eval(), _spec(description), tuple(description['labels']))
+    except SqzError:
+        raise
+    except Exception as error:  # torch.load raises whatever pickle and zip do
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointInvalid(
+            f'{path}: no checkpoint of this training.train ({reason}); train again'
+        ) from error
+
+
+def _fire(layer: Fire) -> tuple[Layer, Layer, Layer]:
+    """Fold the norm over the concatenation into the two halves that it joins."""
+    squeeze = folded(layer.squeeze1x1, layer.squeeze_norm)
+    expand1x1 = folded(layer.expand1x1, nn.Identity())
+    expand3x3 = folded(layer.expand3x3, nn.Identity())
+    if isinstance(layer.expand_norm, nn.BatchNorm2d):
+        gain, shift = (values.numpy() for values in _affine(layer.expand_norm))
+        cut = len(expand1x1.bias)
+        expand1x1 = _scaled(expand1x1, gain[:cut], shift[:cut])
+        expand3x3 = _scaled(expand3x3, gain[cut:], shift[cut:])
+    return squeeze, expand1x1, expand3x3
+
+
+def _scaled(layer: Layer, gain: np.ndarray, shift: np.ndarray) -> Layer:
+    weight = layer.weight * gain[:, None, None, None]
+    return Layer(weight.astype(np.float32), (layer.bias * gain + shift).astype(np.float32))
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return gain and shift (channels,), float64: norm(x) = x * gain + shift, once trained."""
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    gain = norm.weight.detach().double() / torch.sqrt(variance + norm.eps)
+    return gain, norm.bias.detach().double() - mean * gain
+
+
+def _network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    prefix = 'net.'
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _spec(description: dict[str, Any]) -> InputSpec:
+    size = description['size']
+    scale = tuple(1 / std for std in description['std'])
+    return InputSpec(size, size, size, 'rgb', tuple(description['mean']), scale)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command.parser('training.export', __doc__ or '', EXAMPLES)
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='best.ckpt of training.train')
+    command.add_output(parser)
+    return command.run(_export, parser.parse_args(arguments))
+
+
+def _export(options: argparse.Namespace) -> None:
+    trained = load_checkpoint(options.checkpoint)
+    identity = command.identity(options)
+    model = to_model(trained.net, trained.spec, trained.labels, identity, options.dtype)
+    command.save(model, options.output)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
