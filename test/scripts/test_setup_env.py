@@ -30,6 +30,14 @@ class Recorded(Setup):
         if self.refused and self.refused in line:
             raise SetupError(f'no {self.refused}')
         self.ran.append(line)
+        if '--editable' in command:
+            self.leave_entry_points()
+
+    def leave_entry_points(self) -> None:
+        """Leave what pip leaves of an editable install, as far as it is read."""
+        info = self.venv / 'lib' / 'python3.12' / 'site-packages' / 'sqz_perception-0.dist-info'
+        info.mkdir(parents=True)
+        (info / 'entry_points.txt').write_text('[console_scripts]\nsome_node = a.b:main\n')
 
 
 @pytest.fixture
@@ -44,6 +52,8 @@ def test_a_second_run_does_nothing(venv: Path, capsys: pytest.CaptureFixture[str
     assert '-m venv --system-site-packages' in first.ran[0]
     assert any('requirements/runtime.txt' in line for line in first.ran)
     assert not any('ros-jazzy.txt' in line for line in first.ran)
+    assert (venv / 'lib' / 'sqz_perception' / 'some_node').readlink() == venv / 'bin' / 'some_node'
+    assert (venv / 'share' / 'sqz_perception' / 'config' / 'fastdds.xml').is_file()
     capsys.readouterr()
 
     second = Recorded(venv)

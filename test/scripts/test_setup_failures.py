@@ -36,6 +36,10 @@ ERROR: No matching distribution found for numpy
         ),
         ('OSError: [Errno 28] No space left on device\n', 'no space left on this disk'),
         ('ok\nx.c:3:9: error: nonsense\nninja: build stopped\n', 'x.c:3:9: error: nonsense'),
+        (
+            "ModuleNotFoundError: The C extension '/opt/_rclpy.so' isn't present on the system.\n",
+            'the sourced ROS 2 is made for another Python',
+        ),
         ('first\nlast\n\n', 'last'),
         ('', 'it said nothing'),
     ],
