@@ -15,7 +15,9 @@ SHARE = f'share/{NAME}'
 
 def requirements(name: str) -> list[str]:
     """Return the lines of a file in requirements/, without its comments."""
-    lines = Path('requirements', f'{name}.txt').read_text(encoding='utf-8').splitlines()
+    # Beside the real setup.py: colcon build --symlink-install runs it through a link.
+    file = Path(__file__).resolve().parent / 'requirements' / f'{name}.txt'
+    lines = file.read_text(encoding='utf-8').splitlines()
     return [line for line in lines if line and not line.startswith('#')]
 
 

@@ -57,16 +57,17 @@ class Turns:
 
 def measure(setting: Setting) -> Iterator[Row]:
     """Give each contender its turns; return the rows on latency, own cost and memory."""
-    field_ = contenders(setting)
-    turns = {one.name: Turns() for one in field_}
+    everybody = contenders(setting)
+    turns = {one.name: Turns() for one in everybody}
     for number in range(setting.rounds):
-        for one in field_:
+        for one in everybody:
             say(f'latency: turn {number + 1} of {setting.rounds}: {one.name}')
             take_turn(setting, one, turns[one.name])
-    for one in field_:
+    for one in everybody:
         yield from latency_rows(one, turns[one.name])
+    yield publish_row(turns[ours(setting.large)])
     yield from ratio_rows(setting, turns)
-    for one in field_:
+    for one in everybody:
         if one.own and one.rate == RATE:
             yield from own_rows(one, turns[one.name])
 
@@ -136,6 +137,11 @@ def latency_rows(contender: Contender, turns: Turns) -> Iterator[Row]:
         yield summarise('latency', contender.name, 'ms', turns.latency, note=note)
     share = 100 * turns.received / max(turns.sent, 1)
     yield Row('frames', f'{contender.name}: classified', '%', share, None, turns.sent, note=note)
+
+
+def publish_row(turns: Turns) -> Row:
+    """Return the part of every latency in which the camera is still publishing."""
+    return summarise('latency', 'of it: publish() in the camera', 'ms', turns.publish)
 
 
 def ratio_rows(setting: Setting, turns: dict[str, Turns]) -> Iterator[Row]:

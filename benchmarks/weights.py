@@ -17,8 +17,8 @@ from training.models import PRESETS, SqueezeNet, load_torchvision
 
 # What torchvision's weights expect, in 0..255 units.
 MEAN = (123.675, 116.28, 103.53)
-DEVIATION = (58.395, 57.12, 57.375)
-SPEC = InputSpec(224, 224, 256, 'rgb', MEAN, tuple(1 / value for value in DEVIATION))
+SCALE = (1 / 58.395, 1 / 57.12, 1 / 57.375)
+SPEC = InputSpec(224, 224, 256, 'rgb', MEAN, SCALE)
 CLASSES = 1000
 
 

@@ -9,6 +9,7 @@ An argument that is given wins over the params file; one that is not given chang
 from __future__ import annotations
 
 import os
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +82,14 @@ def start(context: LaunchContext) -> list[Node]:
     needs. Managers of other nodes reach the lifecycle services all the same.
     """
     given = dict(context.launch_configurations)
-    name, topic = 'classifier', given['image_topic']
-    # With a namespace, even '/', the overrides carry the node's full name; without one they would
-    # be written under the wildcard, and a section of the params file for this node would win.
-    namespace = given['namespace'] or given.get('ros_namespace', '/')
+    name, topic, namespace = 'classifier', given['image_topic'], _namespace(given)
     return [
         Node(
             package='sqz_perception',
             executable='classifier_node',
             name=name,
             namespace=namespace,
-            parameters=[str(_params_file(given)), overrides(given)],
+            parameters=[str(_params_file(given)), *overrides(given)],
             remappings=[('image', topic), ('image/compressed', f'{topic}/compressed')],
             ros_arguments=['--log-level', f'{_logger(namespace, name)}:={given["log_level"]}'],
             additional_env=transport_profile(context.environment),
@@ -100,7 +98,7 @@ def start(context: LaunchContext) -> list[Node]:
     ]
 
 
-def overrides(given: dict[str, str]) -> dict[str, Any]:
+def overrides(given: dict[str, str]) -> list[dict[str, Any]]:
     """Return the parameters that were given as launch arguments, and only those."""
     values: dict[str, Any] = {}
     for name in ('model', 'transport', 'backend'):
@@ -109,7 +107,18 @@ def overrides(given: dict[str, str]) -> dict[str, Any]:
             values[name] = ParameterValue(os.path.expanduser(given[name]), value_type=str)
     if given['use_sim_time']:
         values['use_sim_time'] = given['use_sim_time'] == 'true'
-    return values
+    return [values] if values else []
+
+
+def _namespace(given: dict[str, str]) -> str:
+    """
+    Return the node's namespace in full, even if it is '/'.
+
+    Then launch writes the overrides under the node's full name, else under '/**'. ROS applies the
+    sections of all files in the order in which their names first appear: '/**' comes first in most
+    files, and a section that names the node would win over overrides there.
+    """
+    return posixpath.join('/', given.get('ros_namespace', ''), given['namespace'])
 
 
 def _params_file(given: dict[str, str]) -> Path:
@@ -121,4 +130,4 @@ def _params_file(given: dict[str, str]) -> Path:
 
 def _logger(namespace: str, name: str) -> str:
     """Return the node's own logger: the whole process at debug would drown it in DDS."""
-    return '.'.join([*namespace.strip('/').split('/'), name]).strip('.')
+    return '.'.join([*namespace.split('/'), name]).strip('.')

@@ -31,7 +31,7 @@ from vision_msgs.msg import Classification
 from sqz_perception.resources import default_model, transport_profile
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = ('chelsea.png', 'rocket.jpg', 'motorcycle_left.png', 'coffee.png')
+PICTURES = ('chelsea.png', 'horse.png', 'motorcycle_left.png', 'rocket.jpg')
 RATE = 2.0  # pictures a second: slow enough to read along
 PATIENCE = 20.0  # seconds without a classification after which the demo gives up
 EXAMPLES = """\

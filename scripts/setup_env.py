@@ -32,16 +32,16 @@ from setup_ros import (
     Ros,
     build_underlay,
     choose,
+    link_package,
     numpy_limit,
     write_shell,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What the installed package is made from; its modules are used where they lie.
-PACKAGE = ('setup.py', 'setup.cfg', 'package.xml', 'resource', 'launch', 'config', 'models')
+PACKAGE = ('setup.py', 'setup.cfg')  # what the installed package is made from
 
-# What a shell or a distribution may have set and a virtual environment must not see.
+# What a shell or a distribution has set for its own Python; pip and CMake must not see it.
 FOREIGN = ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')
 
 DEMO = ('venv', 'build', 'ros', 'runtime', 'underlay', 'package', 'shell', 'demo')
@@ -188,14 +188,18 @@ class Setup:
         (self.venv / 'limits.txt').write_text(f'{limit or ""}\n')
 
     def install_package(self) -> None:
-        """Install the package: its data files are copied, its modules used where they lie."""
+        """Install the package so that its modules and data files are used where they lie."""
         self.pip('--use-pep517', '--no-build-isolation', '--no-deps', '--editable', ROOT)
+        link_package(self.venv)
 
     def make_shell(self) -> None:
         """Write the file that a shell sources, and see that ROS 2 works in it."""
         write_shell(self.ros, self.venv)
         imports = 'import rclpy, sensor_msgs.msg, vision_msgs.msg'
-        self.run('bash', '-c', f'source "$0"/setup.bash && python -c "{imports}"', self.venv)
+        names = FOREIGN if self.ros.sourced else ()
+        sourced = {name: os.environ[name] for name in names if name in os.environ}
+        script = f'source "$0"/setup.bash && python -c "{imports}"'
+        self.run('bash', '-c', script, self.venv, **sourced)
 
     def pip(self, *arguments: str | Path) -> None:
         """Run pip install, within the limits of this machine."""
@@ -205,9 +209,8 @@ class Setup:
     def run(self, *command: str | Path, **environment: str) -> None:
         """Run a command, its output to the log; SetupError if it fails."""
         # The wheels' start-up hook would start each Python twice to set a path that is not needed.
-        given = {**os.environ, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1', **environment}
-        if not self.ros.sourced:
-            given = {k: v for k, v in given.items() if k not in FOREIGN or k in environment}
+        own = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        given = {**own, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1', **environment}
         with open(self.log, 'a+', encoding='utf-8') as log:
             start = log.seek(0, os.SEEK_END)
             log.write(f'$ {" ".join(map(str, command))}\n')

@@ -24,6 +24,10 @@ KNOWN = (
         'pip cannot reach the package index: connect to the network, or set PIP_INDEX_URL',
     ),
     (
+        r"The C extension '.*' isn't present on the system",
+        'the sourced ROS 2 is made for another Python: make PYTHON=/usr/bin/python3',
+    ),
+    (
         r'No matching distribution found for (?P<what>\S+)',
         'the package index has no {what} for this Python and machine',
     ),

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -17,6 +18,7 @@ from shlex import quote
 from setup_failures import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = 'sqz_perception'
 UNDERLAY = ROOT / 'underlay' / 'vision_msgs'
 PROFILE = ROOT / 'config' / 'fastdds.xml'
 OLD_NAME = ('humble', 'iron', 'jazzy')  # those that read the profile through Fast DDS's old name
@@ -119,6 +121,25 @@ def library_path(venv: Path) -> str:
     """Return the folders in which the ROS 2 wheels keep their shared libraries."""
     beside = sorted(venv.glob('lib/python3*/site-packages/ros_*.libs'))
     return ':'.join(map(str, [venv / 'lib', *beside]))
+
+
+def link_package(venv: Path) -> None:
+    """Make the package found by ROS 2 tools: an editable install leaves out all but modules."""
+    for name in ('config', 'launch', 'models', 'package.xml'):
+        link(venv / 'share' / PACKAGE / name, ROOT / name)
+    marker = Path('share', 'ament_index', 'resource_index', 'packages', PACKAGE)
+    link(venv / marker, ROOT / 'resource' / PACKAGE)
+    parser = ConfigParser()
+    parser.read(venv.glob(f'lib/python3*/site-packages/{PACKAGE}-*.dist-info/entry_points.txt'))
+    for script in parser['console_scripts']:
+        link(venv / 'lib' / PACKAGE / script, venv / 'bin' / script)
+
+
+def link(name: Path, target: Path) -> None:
+    """Make ``name`` a link to ``target``, whatever link was there."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.unlink(missing_ok=True)
+    name.symlink_to(target)
 
 
 def write_shell(ros: Ros, venv: Path) -> None:
