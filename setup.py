@@ -49,8 +49,8 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
-            'classifier_node = sqz_perception.nodes.classifier_node:main',
-            'image_source_node = sqz_perception.nodes.image_source_node:main',
+            'classifier_node = sqz_perception.nodes.entry:classifier_node',
+            'image_source_node = sqz_perception.nodes.entry:image_source_node',
         ],
     },
 )

@@ -38,7 +38,7 @@ class Process:
         self.begun = time.time_ns()
         with log.open('w', encoding='utf-8') as errors:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', module, *arguments],
+                [sys.executable, '-m', *module.split(), *arguments],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
@@ -105,7 +105,7 @@ class Lab:
     ) -> Iterator[Process]:
         """Run a module for the length of the block, with or without our transport profile."""
         self._count += 1
-        log = self._folder / f'{self._count:03}-{module.rpartition(".")[2]}.log'
+        log = self._folder / f'{self._count:03}-{module.split()[-1].rpartition(".")[2]}.log'
         environment = self._environment(profile)
         process = Process(module, [str(one) for one in arguments], environment, log)
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.processes import Lab
 from sqz_perception.resources import default_model
 
-CLASSIFIER = 'sqz_perception.nodes.classifier_node'
+CLASSIFIER = 'sqz_perception.nodes classifier_node'
 MADE = 'squeezenet1_0'  # the name of the model that is made on the spot
 
 

@@ -83,7 +83,7 @@ def nodes(options: argparse.Namespace) -> Iterator[list[subprocess.Popen[bytes]]
 
     def start(node: str, **parameters: Any) -> subprocess.Popen[bytes]:
         settings = [word for p in parameters.items() for word in ('-p', f'{p[0]}:={p[1]}')]
-        command = [sys.executable, '-m', f'sqz_perception.nodes.{node}', '--ros-args', *settings]
+        command = [sys.executable, '-m', 'sqz_perception.nodes', node, '--ros-args', *settings]
         # A session of its own: Ctrl-C reaches the demo alone, and the demo passes it on.
         return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 

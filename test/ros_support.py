@@ -24,10 +24,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
+from sqz_perception.resources import transport_profile
+
 Frame: TypeAlias = Image | CompressedImage
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # Jazzy and later
+os.environ.update(transport_profile(os.environ))  # before the first participant is made
 
 PATIENCE = 30.0  # seconds until a test gives up; nothing here takes a tenth of it
 GREETING = 'greeting'  # the frame_id of frames that only test the connection
@@ -40,7 +43,7 @@ class Process:
     def __init__(self, node: str, domain: int, log: Path, parameters: dict[str, Any]) -> None:
         settings = [f'-p {name}:={_yaml(value)}' for name, value in parameters.items()]
         arguments = ' '.join(settings).split() if settings else []
-        command = [sys.executable, '-m', f'sqz_perception.nodes.{node}', '--ros-args', *arguments]
+        command = [sys.executable, '-m', 'sqz_perception.nodes', node, '--ros-args', *arguments]
         environment = {
             **os.environ,
             'ROS_DOMAIN_ID': str(domain),

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from sqz_perception.errors import DataError
 from training.archive import Archive
 
+GREY = 128
 Batch = tuple[Tensor, Tensor]  # uint8 (N, H, W, 3) in RGB order, int64 (N,)
 
 
@@ -109,6 +110,24 @@ def augment(images: Tensor, shift: int, flip: bool, generator: torch.Generator) 
     return images[which, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
 
 
+def erase(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """
+    Paint a grey square of ``side`` pixels over each picture, its centre anywhere in it.
+
+    ``images`` is uint8 (N, H, W, 3); so is the result. Source: DeVries and Taylor, Cutout,
+    arXiv 1708.04552.
+    """
+    n, height, width, _ = images.shape
+
+    def hidden(length: int) -> Tensor:  # (N, length): is this line under the square?
+        first = torch.randint(length, (n, 1), generator=generator) - side // 2
+        at = torch.arange(length)
+        return ((at >= first) & (at < first + side)).to(images.device)
+
+    under = hidden(height)[:, :, None] & hidden(width)[:, None, :]
+    return images.masked_fill(under[..., None], GREY)
+
+
 class ShuffleByEpoch(Sampler):
     """A new order for each epoch from seed and epoch alone, so a resumed run has the same."""
 
@@ -144,6 +163,7 @@ class PictureData(LightningDataModule):
         batch_size: int = 128,
         shift: int = 4,
         flip: bool = True,
+        erase: int = 0,
         seed: int = 0,
     ) -> None:
         """
@@ -155,20 +175,21 @@ class PictureData(LightningDataModule):
             batch_size: Pictures in a step.
             shift: Random shift in training, pixels.
             flip: Flip half of the training pictures left to right.
+            erase: Side of a grey square over each training picture, pixels; 0: none.
             seed: Of order and augmentation.
 
         """
         super().__init__()
-        if size < 1 or batch_size < 1 or not 0 <= shift < size:
+        if size < 1 or batch_size < 1 or erase < 0 or not 0 <= shift < size:
             raise DataError(
-                f'size {size}, batch_size {batch_size}, shift {shift}: the first two are at least '
-                '1, the shift is smaller than the size'
+                f'size {size}, batch_size {batch_size}, shift {shift}, erase {erase}: the first '
+                'two are at least 1, the others at least 0, the shift is smaller than the size'
             )
         self.archive = Archive(path)
         self.labels = tuple(sorted(self.archive.classes('train')))
         self.archive.classes('val')
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.shift, self.flip = shift, flip
+        self.shift, self.flip, self.erase = shift, flip, erase
         self.train: Pictures | None = None
         self.val: Pictures | None = None
 
@@ -200,6 +221,8 @@ class PictureData(LightningDataModule):
         if self.trainer is not None and self.trainer.training:
             random = seeded(self.seed, self.trainer.global_step, self.trainer.global_rank)
             images = augment(images, self.shift, self.flip, random)
+            if self.erase:
+                images = erase(images, self.erase, random)
         return images, targets
 
 

@@ -146,7 +146,7 @@ class Fire(nn.Module):
         self.expand_norm = nn.BatchNorm2d(expand1x1 + expand3x3) if norm else nn.Identity()
         self.bypass = bypass
         # As in the paper without norm and as in residual networks with it: sums of rectified
-        # outputs only grow, and a norm does not hold them back (docs/model_card_cifar10.md).
+        # outputs only grow, and a norm does not hold them back (models/README.md).
         self.add_first = bypass and norm
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -67,9 +67,7 @@ class _Folder:
     def __init__(self, root: Path, paths: list[Path] | None = None) -> None:
         found = root.rglob('*') if paths is None else paths
         self._paths = sorted(p for p in found if p.suffix.lower() in PICTURES and p.is_file())
-        self.description = (
-            f'{len(self._paths)} pictures of {root}' if paths is None else str(paths[0])
-        )
+        self.description = f'{_count(self._paths)} of {root}' if paths is None else str(paths[0])
         if not self._paths:
             raise SourceError(f'{root}: holds no pictures ({" ".join(PICTURES)})')
 
@@ -89,7 +87,7 @@ class _Zip:
             (m for m in members if Path(m.filename).suffix.lower() in PICTURES),
             key=lambda member: member.filename,
         )
-        self.description = f'{len(self._members)} pictures of {path}'
+        self.description = f'{_count(self._members)} of {path}'
         if not self._members:
             raise SourceError(f'{path}: holds no pictures ({" ".join(PICTURES)})')
 
@@ -141,6 +139,10 @@ def _or_error(read: Callable[[], Picture]) -> Picture | SourceError:
         return read()
     except SourceError as error:
         return error
+
+
+def _count(pictures: Sized) -> str:
+    return f'{len(pictures)} picture{"s" if len(pictures) != 1 else ""}'
 
 
 def _decode(data: bytes, name: str) -> Picture:

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, qos_policy_name_from_kind, qos_profile_sensor_
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
-from sqz_perception.nodes.diagnostics import CameraReporter, CameraView
+from sqz_perception.nodes.diagnostics import CameraReporter, CameraView, full_name
 from sqz_perception.nodes.statistics import CameraStatistics
 
 try:
@@ -102,7 +102,7 @@ class Camera:
     def publish_picture(self, picture: Image) -> None:
         self._pictures.publish(picture)
 
-    def view(self, replaced: int, silent_after: float) -> CameraView:
+    def view(self, replaced: int, silent_after: float, enabled: bool) -> CameraView:
         """Return what the diagnostics need to know now."""
         return CameraView(
             topic=self.topic,
@@ -111,11 +111,12 @@ class Camera:
             publishers=self._node.count_publishers(self.topic),
             qos_mismatch=self._qos_mismatch,
             silent_after=silent_after,
+            enabled=enabled,
         )
 
     def _begin_anew(self) -> None:
         self.statistics = CameraStatistics()
-        self.reporter = CameraReporter(f'{self._node.get_name()}: camera {self.name}'.rstrip())
+        self.reporter = CameraReporter(f'{full_name(self._node)}: camera {self.name}'.rstrip())
         self._qos_mismatch: str | None = None
 
     def _receive(self, message: Frame) -> None:

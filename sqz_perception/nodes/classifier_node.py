@@ -11,7 +11,6 @@ in the thread of the service call, and swapped in between two frames.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from pathlib import Path
@@ -35,7 +34,7 @@ from sqz_perception.nodes import messages
 from sqz_perception.nodes.annotate import annotate
 from sqz_perception.nodes.camera import Camera, Frame
 from sqz_perception.nodes.classifier_parameters import PARAMETERS
-from sqz_perception.nodes.diagnostics import model_status
+from sqz_perception.nodes.diagnostics import full_name, model_status
 from sqz_perception.nodes.lifecycle import told
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
@@ -270,7 +269,7 @@ class ClassifierNode(LifecycleNode):
         classifier = self._classifier
         statuses = [
             model_status(
-                f'{self.get_name()}: model',
+                f'{full_name(self)}: model',
                 classifier.current if classifier else None,
                 classifier.swaps if classifier else 0,
                 self._trouble,
@@ -288,7 +287,8 @@ class ClassifierNode(LifecycleNode):
             silent_after = self._settings['silent_after']
             return [
                 camera.reporter.report(
-                    camera.view(self._mailbox.replaced(camera.name), silent_after), seconds
+                    camera.view(self._mailbox.replaced(camera.name), silent_after, self._enabled),
+                    seconds,
                 )
                 for camera in self._cameras
             ]
@@ -300,13 +300,13 @@ def _answer(response: Any, success: bool, message: str) -> Any:
 
 
 def create() -> ClassifierNode:
-    """Return the node, active unless ``autostart`` is false. Raises SqzError where it can't be."""
+    """Return the node, active unless ``autostart`` is false. Exits where it can't be."""
     node = ClassifierNode()
     if not node.autostart:
         return node
     for transition in (node.trigger_configure, node.trigger_activate):
         if transition() != TransitionCallbackReturn.SUCCESS:
-            raise SqzError('the node could not start; the error above says why')
+            raise SystemExit(1)  # the transition has logged why
     return node
 
 
@@ -314,7 +314,3 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the executable ``classifier_node``."""
     # Three threads: frames, diagnostics, and one for all that changes something.
     return run(create, lambda: MultiThreadedExecutor(num_threads=3), arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rclpy.node import Node
 
 from sqz_perception.inference.classifier import LoadedModel
 from sqz_perception.nodes.statistics import CameraStatistics
@@ -25,6 +26,7 @@ class CameraView:
     publishers: int
     qos_mismatch: str | None  # the policy on which a publisher and this subscription disagree
     silent_after: float  # seconds
+    enabled: bool = True
 
 
 @dataclass
@@ -91,6 +93,11 @@ def model_status(
     return status(DiagnosticStatus.OK, name, f'{model} on {model.backend.description}', values)
 
 
+def full_name(node: Node) -> str:
+    """Return the node's name with its namespace, as it stands before each of its statuses."""
+    return node.get_fully_qualified_name().lstrip('/')
+
+
 def status(level: bytes, name: str, message: str, values: dict[str, object]) -> DiagnosticStatus:
     """Return a status with ``values`` as its keys and values."""
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
@@ -105,6 +112,8 @@ def _counts(view: CameraView) -> _Counts:
 
 
 def _judge(view: CameraView, fresh: _Counts, seconds: float) -> tuple[bytes, str]:
+    if not view.enabled:
+        return DiagnosticStatus.OK, 'disabled by ~/enable'
     silence = view.statistics.silence()
     if silence > view.silent_after:
         return DiagnosticStatus.ERROR, _why_silent(view, silence)

@@ -9,7 +9,6 @@ For demonstrations, tests and robots whose camera is a plain webcam.
 from __future__ import annotations
 
 import array
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,7 +113,3 @@ class ImageSourceNode(Node):
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the executable ``image_source_node``."""
     return run(ImageSourceNode, SingleThreadedExecutor, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -17,8 +16,6 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 
 from sqz_perception.errors import SqzError
-
-M_ARENA_MAX = -8  # of mallopt() in glibc's malloc.h
 
 
 def run(
@@ -32,7 +29,6 @@ def run(
     0 after Ctrl-C, SIGTERM or a shutdown of its own; 1 when it could not do its work, with one
     line in the log that says why. A node may have a method ``stop`` that ends its threads.
     """
-    _share_arena()
     rclpy.init(args=arguments if arguments is not None else sys.argv)
     node = None
     try:
@@ -64,14 +60,3 @@ def _ignore_interrupts() -> None:
     """Let nothing cut the end short: under launch, a Ctrl-C arrives twice."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _share_arena() -> None:
-    """
-    Make all threads take their memory from one place.
-
-    glibc gives each thread an arena of its own, which keeps the frames that were freed in it:
-    35 MB more for three threads and 1280x720. Another C library has no such thing.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

@@ -62,6 +62,7 @@ def test_a_camera_that_is_well() -> None:
         (lambda: camera(stale=7), 'WARN', '7 of 30 frames were old'),
         (lambda: camera(dropped=('corrupt', 'empty', 'empty')), 'WARN', 'corrupt 1, empty 2'),
         (lambda: silenced(camera(), 3), 'ERROR', 'silent for 3 s although 1 publish'),
+        (lambda: silenced(camera(enabled=False), 3), 'OK', 'disabled by ~/enable'),
         (lambda: silenced(camera(publishers=0), 3), 'ERROR', 'nobody publishes /image'),
         (
             lambda: silenced(camera(qos_mismatch='reliability'), 3),

@@ -23,6 +23,7 @@ from training.data import (  # noqa: E402
     PictureData,
     ShuffleByEpoch,
     augment,
+    erase,
     read_split,
     seeded,
     square,
@@ -95,6 +96,17 @@ def test_augmentation_moves_mirrors_and_nothing_else() -> None:
 def test_augmentation_can_be_switched_off() -> None:
     images = torch.randint(0, 256, (4, 8, 8, 3), dtype=torch.uint8)
     assert torch.equal(augment(images, 0, False, seeded(1)), images)
+
+
+def test_a_square_is_painted_over_each_picture() -> None:
+    images = torch.randint(0, 100, (200, 12, 12, 3), dtype=torch.uint8)
+    result = erase(images, 4, seeded(1))
+    changed = (result != images).any(dim=3)
+    assert (result[changed] == 128).all()
+    areas = changed.sum((1, 2))
+    assert areas.max() == 16
+    assert areas.min() >= 4  # a centre in the corner leaves a quarter
+    assert len({tuple(mask.flatten().tolist()) for mask in changed}) > 50
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:

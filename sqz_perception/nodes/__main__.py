@@ -1,0 +1,18 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a node without installing: ``python -m sqz_perception.nodes classifier_node --ros-args``."""
+
+from __future__ import annotations
+
+import sys
+
+from sqz_perception.nodes import entry
+
+NODES = {node.__name__: node for node in (entry.classifier_node, entry.image_source_node)}
+
+
+if __name__ == '__main__':
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ''
+    if name not in NODES:
+        sys.exit(f'error: name a node: {" or ".join(NODES)}')
+    sys.exit(NODES[name]())
