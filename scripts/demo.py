@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ examples:
 
 
 class Spectator:
-    """Prints what the classifier says and keeps the last annotated picture."""
+    """Prints what the classifier says and keeps the first annotated picture."""
 
     def __init__(self, frames: int) -> None:
         self.left = frames
@@ -72,8 +73,7 @@ class Spectator:
         print(f'  {best}   ({latency / 1e6:.1f} ms from the camera)', flush=True)
 
     def _keep(self, picture: Image) -> None:
-        if self.picture is None or self.left > 0:
-            self.picture = picture
+        self.picture = self.picture or picture
 
 
 @contextmanager
@@ -136,11 +136,10 @@ def _demo_pictures() -> str:
     import skimage
 
     folder = ROOT / 'build' / 'demo'
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # another version's pictures
+    folder.mkdir(parents=True)
     for name in PICTURES:
-        link = folder / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path(skimage.__file__).parent / 'data' / name)
+        (folder / name).symlink_to(Path(skimage.__file__).parent / 'data' / name)
     return str(folder)
 
 
@@ -154,7 +153,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--source', help='webcam index, or a video, picture, folder or zip')
     parser.add_argument('--model', default=str(default_model()), help='a .sqz model file')
     parser.add_argument('--rate', type=float, default=RATE, help=f'pictures a second ({RATE:g})')
-    parser.add_argument('--frames', type=int, default=12, help='how many; 0: until Ctrl-C (12)')
+    parser.add_argument('--frames', type=int, default=8, help='how many; 0: until Ctrl-C (8)')
     parser.add_argument('--output', type=Path, default=ROOT / 'demo.png', help='annotated picture')
     options = parser.parse_args()
     options.source = options.source or _demo_pictures()
