@@ -40,9 +40,12 @@ RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 class Process:
     """A node of this package in a process of its own."""
 
-    def __init__(self, node: str, domain: int, log: Path, parameters: dict[str, Any]) -> None:
-        settings = [f'-p {name}:={_yaml(value)}' for name, value in parameters.items()]
-        arguments = ' '.join(settings).split() if settings else []
+    def __init__(
+        self, node: str, domain: int, log: Path, remaps: list[str], parameters: dict[str, Any]
+    ) -> None:
+        pairs = [('-p', f'{name}:={_yaml(value)}') for name, value in parameters.items()]
+        pairs += [('-r', remap) for remap in remaps]
+        arguments = [word for pair in pairs for word in pair]
         command = [sys.executable, '-m', 'sqz_perception.nodes', node, '--ros-args', *arguments]
         environment = {
             **os.environ,
@@ -67,8 +70,17 @@ class Process:
         self._process.send_signal(how)
         return self.wait()
 
-    def kill(self) -> None:
+    def libraries(self) -> str:
+        """Return the files that the process has mapped into its memory."""
+        return Path(f'/proc/{self._process.pid}/maps').read_text()
+
+    def end(self) -> None:
+        """End the process in peace if it can be: a killed one leaves its shared memory behind."""
         if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
@@ -158,13 +170,15 @@ class Client:
 
 
 @contextmanager
-def running(node: str, domain: int, log: Path, **parameters: Any) -> Iterator[Process]:
+def running(
+    node: str, domain: int, log: Path, remaps: list[str], **parameters: Any
+) -> Iterator[Process]:
     """Run a node for the length of the block."""
-    process = Process(node, domain, log, parameters)
+    process = Process(node, domain, log, remaps, parameters)
     try:
         yield process
     finally:
-        process.kill()
+        process.end()
 
 
 def picture(stamp: Any, *, side: int = 48, frame_id: str = 'camera', value: int = 100) -> Image:

@@ -27,6 +27,9 @@ def _main(node: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     module = importlib.import_module(f'sqz_perception.nodes.{node}')
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    return module.main()
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return module.main()
+    except KeyboardInterrupt:  # before rclpy took over, or after it let go
+        return 0

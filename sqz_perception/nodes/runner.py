@@ -7,10 +7,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -29,9 +30,10 @@ def run(
     0 after Ctrl-C, SIGTERM or a shutdown of its own; 1 when it could not do its work, with one
     line in the log that says why. A node may have a method ``stop`` that ends its threads.
     """
-    rclpy.init(args=arguments if arguments is not None else sys.argv)
-    node = None
+    node, initialized = None, False
     try:
+        rclpy.init(args=arguments if arguments is not None else sys.argv)
+        initialized = True
         node = create()
         spinner = executor()
         spinner.add_node(node)
@@ -39,12 +41,11 @@ def run(
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception as error:
-        if not rclpy.ok():  # told to stop while it still started: what fails then is no news
-            return 0
-        if not isinstance(error, (SqzError, ParameterException, ValueError)):
-            raise
+        if initialized and not rclpy.ok():
+            return 0  # told to stop while it still started: what fails then is no news
         log = node.get_logger() if node is not None else get_logger('sqz_perception')
-        log.fatal(str(error).strip())
+        log.fatal(_in_one_line(error))
+        log.debug(traceback.format_exc())
         return 1
     finally:
         _ignore_interrupts()
@@ -54,6 +55,14 @@ def run(
         rclpy.try_shutdown()
         _ignore_interrupts()  # again: the shutdown put Python's own handler back
     return 0
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what the log says: our errors and those of a user's arguments explain themselves."""
+    text = ' '.join(str(error).split())
+    if isinstance(error, (SqzError, ParameterException, NameValidationException, ValueError)):
+        return text
+    return f'{type(error).__name__}: {text} (--ros-args --log-level debug tells more)'
 
 
 def _ignore_interrupts() -> None:

@@ -56,15 +56,15 @@ def models(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def start(domain: int, tmp_path: Path) -> Iterator[Start]:
-    """Start a node: ``start('classifier_node', model=path, top_k=3)``; killed after the test."""
+    """Start a node: ``start('classifier_node', model=path, top_k=3)``; ended after the test."""
     with ExitStack() as stack:
         count = 0
 
-        def start_node(node: str, **parameters: Any) -> Process:
+        def start_node(node: str, remaps: list[str] | None = None, **parameters: Any) -> Process:
             nonlocal count
             count += 1
             log = tmp_path / f'{node}{count}.log'
-            return stack.enter_context(running(node, domain, log, **parameters))
+            return stack.enter_context(running(node, domain, log, remaps or [], **parameters))
 
         yield start_node
 

@@ -83,7 +83,7 @@ def test_a_broken_picture_is_skipped_and_told(start: Any, pictures: Path, client
     [
         ('/nowhere', '/nowhere: no such file or folder'),
         (99, 'webcam 99: OpenCV cannot open it'),
-        ('.git', 'holds no pictures'),
+        ('config', 'holds no pictures'),
     ],
 )
 def test_a_source_that_can_not_be_opened(start: Any, source: Any, message: str) -> None:
