@@ -14,6 +14,7 @@ import argparse
 import importlib
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -78,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code. 0 also where a goal is missed: the table says so."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
     try:
         _bench(options, shlex.join(['python', '-m', 'benchmarks', *arguments]))
     except (SqzError, OSError, ImportError) as error:
