@@ -18,7 +18,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
@@ -35,6 +34,7 @@ from sqz_perception.nodes.annotate import annotate
 from sqz_perception.nodes.camera import Camera, Frame
 from sqz_perception.nodes.classifier_parameters import PARAMETERS
 from sqz_perception.nodes.diagnostics import full_name, model_status
+from sqz_perception.nodes.executor import OnceExecutor
 from sqz_perception.nodes.lifecycle import told
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
@@ -313,4 +313,4 @@ def create() -> ClassifierNode:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the executable ``classifier_node``."""
     # Three threads: frames, diagnostics, and one for all that changes something.
-    return run(create, lambda: MultiThreadedExecutor(num_threads=3), arguments)
+    return run(create, lambda: OnceExecutor(num_threads=3), arguments)

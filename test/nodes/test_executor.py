@@ -1,0 +1,46 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Each callback is given out once, and once only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import TimeoutException
+from rclpy.node import Node
+
+from sqz_perception.nodes.executor import OnceExecutor
+
+
+@pytest.fixture
+def node(domain: int) -> Iterator[Node]:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = Node('test_executor', context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_a_callback_that_no_thread_has_begun_is_not_given_out_again(node: Node) -> None:
+    timer = node.create_timer(0.01, lambda: None)
+    executor = OnceExecutor(num_threads=2, context=node.context)
+    executor.add_node(node)
+    _, entity, _ = executor.wait_for_ready_callbacks(timeout_sec=10.0)
+    assert entity is timer
+    with pytest.raises(TimeoutException):
+        executor.wait_for_ready_callbacks(timeout_sec=0.1)
+    executor.shutdown()
+
+
+def test_every_call_of_a_callback_is_given_out(node: Node) -> None:
+    calls: list[int] = []
+    node.create_timer(0.01, lambda: calls.append(1))
+    executor = OnceExecutor(num_threads=2, context=node.context)
+    executor.add_node(node)
+    while len(calls) < 5:
+        executor.spin_once(timeout_sec=10.0)
+    executor.shutdown()
