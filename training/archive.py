@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.errors import DataError
+from sqz_perception.errors import DataError, SourceError
+from sqz_perception.inference.sources import ZIP_ERRORS, decode_picture
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
@@ -38,8 +37,8 @@ class Archive:
         """Decode one picture: uint8 (H, W, 3), BGR; None where that can't be done."""
         try:
             data = self._zip.read(name) if self._zip else (self.path / name).read_bytes()
-            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, zipfile.BadZipFile, zlib.error, cv2.error, RuntimeError):
+            return decode_picture(data, name)
+        except (SourceError, *ZIP_ERRORS):
             return None
 
     def part(self, split: str) -> tuple[str, ...]:
@@ -73,6 +72,6 @@ class Archive:
             raise DataError(f'{self.path} does not exist; give a folder or a zip of pictures')
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except ZIP_ERRORS as error:
             raise DataError(f'{self.path} is no folder and no readable zip: {error}') from error
         return self._zip.namelist()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from sqz_perception.errors import SourceError
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 MAX_PICTURE_BYTES = 64 * 2**20  # of one compressed picture; a zip's members may lie about theirs
+# What zipfile raises for a member that is damaged, encrypted or cut short.
+ZIP_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError)
 
 Picture = NDArray[np.uint8]  # (rows, columns, 3), BGR
 
@@ -58,7 +61,20 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         data = Path(path).read_bytes()
     except OSError as error:
         raise SourceError(f'{path}: {error.strerror or error}; check the path') from error
-    return _decode(data, os.fspath(path))
+    return decode_picture(data, os.fspath(path))
+
+
+def decode_picture(data: bytes, name: str) -> Picture:
+    """Return the picture in ``data``, a file's bytes. Raises SourceError, which names it."""
+    if len(data) > MAX_PICTURE_BYTES:
+        raise SourceError(f'{name}: larger than {MAX_PICTURE_BYTES:,} bytes')
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise SourceError(f'{name}: not a picture that OpenCV can read')
+    return np.asarray(picture, np.uint8)
 
 
 class _Folder:
@@ -81,7 +97,10 @@ class _Zip:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = zipfile.ZipFile(path)
+        try:
+            self._file = zipfile.ZipFile(path)
+        except ZIP_ERRORS as error:
+            raise SourceError(f'{path}: not a readable zip: {error}') from error
         members = (m for m in self._file.infolist() if not m.is_dir())
         self._members = sorted(
             (m for m in members if Path(m.filename).suffix.lower() in PICTURES),
@@ -99,9 +118,9 @@ class _Zip:
         try:
             with self._file.open(member) as file:
                 data = file.read(MAX_PICTURE_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        except ZIP_ERRORS as error:
             raise SourceError(f'{self._path}: {member.filename}: {error}') from error
-        return _decode(data, f'{self._path}: {member.filename}')
+        return decode_picture(data, f'{self._path}: {member.filename}')
 
 
 class _Video:
@@ -143,15 +162,3 @@ def _or_error(read: Callable[[], Picture]) -> Picture | SourceError:
 
 def _count(pictures: Sized) -> str:
     return f'{len(pictures)} picture{"s" if len(pictures) != 1 else ""}'
-
-
-def _decode(data: bytes, name: str) -> Picture:
-    if len(data) > MAX_PICTURE_BYTES:
-        raise SourceError(f'{name}: larger than {MAX_PICTURE_BYTES:,} bytes')
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise SourceError(f'{name}: not a picture that OpenCV can read')
-    return np.asarray(picture, np.uint8)

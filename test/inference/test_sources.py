@@ -75,6 +75,28 @@ def test_a_damaged_zip_member_is_told(folder: Path, tmp_path: Path) -> None:
     assert 'a.png' in str(picture)
 
 
+def test_a_zip_member_that_does_not_inflate_is_told(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'pictures.zip'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / 'b.png', 'b.png')
+    data = bytearray(path.read_bytes())
+    data[35:41] = b'\xff' * 6  # the first bytes behind the member's header
+    path.write_bytes(data)
+    ((_, picture),) = open_source(str(path)).frames()
+    assert isinstance(picture, SourceError)
+    assert 'b.png' in str(picture)
+
+
+def test_a_zip_whose_directory_is_damaged_is_named(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'pictures.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.write(folder / 'a.png', 'a.png')
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'PK\x01\x02', b'PK\x00\x00'))
+    with pytest.raises(SourceError, match=r'pictures\.zip: not a readable zip'):
+        open_source(str(path))
+
+
 def test_a_video(tmp_path: Path) -> None:
     path = tmp_path / 'clip.avi'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
