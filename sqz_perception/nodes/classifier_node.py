@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -47,6 +47,8 @@ LATCHED = QoSProfile(
     depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
 )
 
+Arrival: TypeAlias = tuple[Camera, Frame, float]  # the float: time.perf_counter() at receipt
+
 
 class ClassifierNode(LifecycleNode):
     """See the module's text. Services share one callback group: one thing changes at a time."""
@@ -57,7 +59,7 @@ class ClassifierNode(LifecycleNode):
         self._settings = Parameters(self, PARAMETERS, lambda: self._configured)
         self._classifier: Classifier | None = None
         self._cameras: list[Camera] = []
-        self._mailbox: Mailbox[Frame] = Mailbox()
+        self._mailbox: Mailbox[Arrival] = Mailbox()
         self._worker: threading.Thread | None = None
         self._lock = threading.RLock()  # cameras and worker: transitions against diagnostics
         self._enabled = True
@@ -83,7 +85,12 @@ class ClassifierNode(LifecycleNode):
         classifier = Classifier(self._load_named_model())
         names = dict.fromkeys(self._settings['cameras'])  # each once, in their order
         transport = self._settings['transport']
-        self._cameras = [Camera(self, name, transport, self._on_frame) for name in names]
+        try:
+            for name in names:
+                self._cameras.append(Camera(self, name, transport, self._on_frame))
+        except Exception:
+            self._release()  # the cameras before the one that could not be
+            raise
         self._vision_info = self.create_lifecycle_publisher(VisionInfo, 'vision_info', LATCHED)
         self._label_info = self.create_lifecycle_publisher(LabelInfo, 'label_info', LATCHED)
         self._classifier = classifier
@@ -148,7 +155,7 @@ class ClassifierNode(LifecycleNode):
         if self._enabled and camera.due(self._settings['max_rate']):
             self._mailbox.put(camera.name, (camera, message, time.perf_counter()))
 
-    def _work(self, mailbox: Mailbox[Any]) -> None:
+    def _work(self, mailbox: Mailbox[Arrival]) -> None:
         """Classify the newest frames until the mailbox is closed. Runs in the worker thread."""
         while (taken := mailbox.take()) is not None:
             camera, message, received = taken[1]

@@ -17,7 +17,6 @@ WINDOW = 300  # frames over which the percentiles are taken: ten seconds at 30 H
 class CameraStatistics:
     """Counters and recent times of one camera. Any thread may write and read."""
 
-    window: int = WINDOW
     received: int = 0
     classified: int = 0
     stale: int = 0
@@ -26,9 +25,9 @@ class CameraStatistics:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._latency: deque[float] = deque(maxlen=self.window)  # ms
-        self._own_cost: deque[float] = deque(maxlen=self.window)  # ms
-        self._inference: deque[float] = deque(maxlen=self.window)  # ms
+        self._latency: deque[float] = deque(maxlen=WINDOW)  # ms
+        self._own_cost: deque[float] = deque(maxlen=WINDOW)  # ms
+        self._inference: deque[float] = deque(maxlen=WINDOW)  # ms
         self.started = time.monotonic()
 
     def on_received(self) -> None:

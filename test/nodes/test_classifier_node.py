@@ -357,6 +357,17 @@ def test_lifecycle(start: Any, models: Any, client: Client) -> None:
     assert state() == State.PRIMARY_STATE_UNCONFIGURED
 
 
+def test_a_configure_that_fails_leaves_nothing_behind(
+    start: Any, models: Any, client: Client
+) -> None:
+    names = ['front', 'rear-left']  # the second is no name in ROS
+    start('classifier_node', model=models['one'], autostart=False, cameras=names)
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+    assert not client.call(ChangeState, 'classifier/change_state', request).success
+    client.spin_for(0.5)  # until what was advertised has been taken back
+    assert client.node.count_publishers('front/classification') == 0
+
+
 @pytest.mark.parametrize('after', [0.0, 0.1, 0.2, 0.4, 0.8])
 def test_it_ends_quietly_while_it_still_starts(
     start: Any, models: Any, client: Client, after: float
