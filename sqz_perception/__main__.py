@@ -13,14 +13,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqz_perception.errors import SqzError
+from sqz_perception.inference.options import add_runtime, count, runtime
 from sqz_perception.model import file
 from sqz_perception.model.network import Model, multiply_adds
-
-if TYPE_CHECKING:
-    from sqz_perception.inference.backend import Runtime
 
 EXAMPLES = """\
 examples:
@@ -65,8 +62,7 @@ def verify(options: argparse.Namespace) -> None:
     from sqz_perception.inference import classifier
 
     model = file.read(options.model)
-    runtime = _runtime(options)
-    backend, why = classifier.build(model, runtime)
+    backend, why = classifier.build(model, runtime(options))
     deviation = classifier.self_test(model, backend)
     facts = {
         'model': f'{model.name} release {model.release}',
@@ -88,7 +84,7 @@ def classify(options: argparse.Namespace) -> None:
     """Print the best classes of each picture."""
     from sqz_perception.inference import classifier, frames, sources
 
-    model = classifier.load(options.model, _runtime(options))
+    model = classifier.load(options.model, runtime(options))
     for path in options.images:
         picture = frames.fit(sources.read_picture(path), model.input)
         start = time.perf_counter()
@@ -134,12 +130,6 @@ def _for_people(value: object) -> str:
     return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
-def _runtime(options: argparse.Namespace) -> Runtime:
-    from sqz_perception.inference.backend import Runtime
-
-    return Runtime(options.backend, options.precision, options.threads)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m sqz_perception',
@@ -159,21 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     command(info)
     for run in (verify, classify):
         added = command(run)
-        added.add_argument('--backend', default='auto', help='auto, openvino or onnxruntime')
-        added.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
-        added.add_argument(
-            '--threads', type=_count, default=2, help='0: as the runtime likes (default: 2)'
-        )
+        add_runtime(added)
     added.add_argument('images', metavar='IMAGE', nargs='+', help='picture files')
-    added.add_argument('--top-k', type=_count, default=5, metavar='K', help='classes to print')
+    added.add_argument('--top-k', type=count, default=5, metavar='K', help='classes to print')
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f'{text} is negative')
-    return value
 
 
 if __name__ == '__main__':

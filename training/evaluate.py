@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from sqz_perception.errors import DataError
 from sqz_perception.inference import classifier, frames
-from sqz_perception.inference.backend import BACKENDS, PRECISIONS, Runtime
+from sqz_perception.inference.backend import BACKENDS
 from sqz_perception.inference.classifier import LoadedModel
+from sqz_perception.inference.options import add_runtime, count, runtime
 from training import command
 from training.archive import Archive
 
@@ -143,17 +144,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--json', action='store_true', help='print one line of JSON')
     parser.add_argument('--by-class', action='store_true', help="each class's figures too")
-    parser.add_argument('--backend', default='auto', choices=('auto', *BACKENDS))
-    parser.add_argument('--precision', default='auto', choices=PRECISIONS)
-    parser.add_argument('--threads', type=_count, default=2, help='0: as the runtime likes')
-    parser.add_argument('--limit', type=_count, default=0, help='pictures at most; 0: all')
+    add_runtime(parser, ('auto', *BACKENDS))
+    parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
     return command.run(_evaluate, parser.parse_args(arguments))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     archive = Archive(options.images)
-    runtime = Runtime(options.backend, options.precision, options.threads)
-    model = classifier.load(options.model, runtime)
+    model = classifier.load(options.model, runtime(options))
     outcome = evaluate(model, archive, options.limit)
     figures = summary(model, outcome)
     classes = by_class(outcome, model.labels) if options.by_class else {}
@@ -188,13 +186,6 @@ def _number(name: str, classes: int) -> int:
             'counted from 0'
         )
     return int(digits[0])
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f'{text} is negative')
-    return value
 
 
 if __name__ == '__main__':

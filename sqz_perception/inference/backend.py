@@ -12,13 +12,15 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from sqz_perception.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    import onnx
 
 BACKENDS = ('openvino', 'onnxruntime')  # fastest first; each is a module of this package
 PRECISIONS = ('auto', 'fp32', 'bf16')

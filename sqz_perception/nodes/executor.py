@@ -5,10 +5,11 @@ A MultiThreadedExecutor that lets its threads begin.
 
 Between giving a callback to a thread and the thread's beginning, rclpy's executor goes round and
 round, for two reasons. It gives the same callback out again, thousands of times (ros2/rclpy#1452).
-And Fast DDS wakes it for the frame that waits to be taken, because the subscription's QoS events
-hang on the same condition. All the while it holds the interpreter's lock, so that the thread
-begins late, the next frame is there already, and the round never ends: one start in ten burned a
-core and had its frames late by up to a second, until the node ended.
+And it is woken at once, with nothing to do, while a frame waits to be taken (probably since the
+subscription's QoS events hang on the same condition in Fast DDS). All the while it holds the
+interpreter's lock, so that the thread begins late, the next frame is there already, and the round
+never ends: about one start in ten burned a core and had its frames late by up to a second, until
+the node ended.
 """
 
 from __future__ import annotations
