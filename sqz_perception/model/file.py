@@ -175,24 +175,29 @@ def _split(section: memoryview, infos: tuple[TensorInfo, ...]) -> list[memoryvie
 
 
 def _plain(tensor: Tensor) -> bytes:
-    """Return a tensor's plain bytes: steps, then values, little-endian, last axis fastest."""
+    """Return a tensor's plain bytes: steps or codebook, then values, last axis fastest."""
     values = tensor.values.astype(tensor.values.dtype.newbyteorder('<')).tobytes()
-    if tensor.step is None:
-        return values
-    return tensor.step.astype('<f4').tobytes() + values
+    scale = tensor.codebook if tensor.step is None else tensor.step
+    return values if scale is None else scale.astype('<f4').tobytes() + values
 
 
 def _tensor(info: TensorInfo, payload: memoryview) -> Tensor:
-    values = np.frombuffer(payload, info.dtype.newbyteorder('<'), offset=4 * info.steps)
-    if values.dtype.kind == 'f' and not np.isfinite(values).all():
+    scales = info.steps + info.codebook
+    scale = np.frombuffer(payload, '<f4', count=scales).astype(np.float32)
+    values = np.frombuffer(payload, info.dtype.newbyteorder('<'), offset=4 * scales)
+    floats = (scale, values) if values.dtype.kind == 'f' else (scale,)
+    if not all(np.isfinite(part).all() for part in floats):
         raise ModelInvalid(f'{info.name!r} holds values that are not finite')
     values = values.astype(info.dtype).reshape(info.shape)
+    if info.codebook:
+        if values.max() >= info.codebook:
+            raise ModelInvalid(f'{info.name!r} has a code beyond its {info.codebook} entries')
+        return Tensor(info.name, values, codebook=scale)
     if info.step_shape is None:
         return Tensor(info.name, values)
-    step = np.frombuffer(payload, '<f4', count=info.steps).astype(np.float32)
-    if not (np.isfinite(step).all() and (step > 0).all()):
-        raise ModelInvalid(f'{info.name!r} has a step that is not positive and finite')
-    return Tensor(info.name, values, step.reshape(info.step_shape))
+    if not (scale > 0).all():
+        raise ModelInvalid(f'{info.name!r} has a step that is not positive')
+    return Tensor(info.name, values, scale.reshape(info.step_shape))
 
 
 def _digest(meta: bytes, plain: list[bytes] | list[memoryview]) -> bytes:

@@ -21,7 +21,7 @@ import numpy as np
 from sqz_perception.errors import ModelInvalid
 from sqz_perception.model.network import InputSpec, Model, Node, SelfTest, Tensor
 
-DTYPES = {name: np.dtype(name) for name in ('float32', 'float16', 'int8')}
+DTYPES = {name: np.dtype(name) for name in ('float32', 'float16', 'int8', 'uint8')}
 NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}')
 
 MAX_RELEASE = 2**31 - 1
@@ -32,6 +32,7 @@ MAX_NODES = 4096
 MAX_SIDE = 4096  # pixels, also the limit of strides, pads and kernels
 MAX_TENSOR_VALUES = 2**28
 MAX_SELF_TESTS = 64
+MAX_CODEBOOK = 256  # what a uint8 can point at
 
 T = TypeVar('T')
 
@@ -43,7 +44,12 @@ class TensorInfo:
     name: str
     dtype: np.dtype
     shape: tuple[int, ...]
-    step_shape: tuple[int, ...] | None
+    step_shape: tuple[int, ...] | None = None
+    codebook: int = 0  # entries
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def steps(self) -> int:
@@ -51,7 +57,7 @@ class TensorInfo:
 
     @property
     def plain_bytes(self) -> int:
-        return 4 * self.steps + self.dtype.itemsize * math.prod(self.shape)
+        return 4 * (self.steps + self.codebook) + self.dtype.itemsize * self.size
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ def encode(model: Model) -> bytes:
         'labels': list(model.labels),
         'self_test': asdict(model.self_test),
     }
+    if model.ranges:
+        document['ranges'] = {name: float(reach) for name, reach in model.ranges.items()}
     try:
         return _canonical(document)
     except (TypeError, ValueError) as error:
@@ -93,6 +101,7 @@ def decode(data: bytes) -> Metadata:
         raise ModelInvalid(f'the metadata is not JSON: {str(error)[:100]}') from error
     if canonical != data:
         raise ModelInvalid('the metadata is not in canonical form')
+    ranges = document.pop('ranges', None) if isinstance(document, dict) else None
     top = _object(document, 'the metadata', _TOP)
     infos = _unique(_list(top['tensors'], 'tensors', _tensor_info, 2 * MAX_NODES))
     labels = _list(top['labels'], 'labels', _label, MAX_CLASSES)
@@ -105,6 +114,7 @@ def decode(data: bytes) -> Metadata:
         'nodes': _list(top['nodes'], 'nodes', _node, MAX_NODES),
         'labels': labels,
         'self_test': _self_test(top['self_test'], len(labels)),
+        'ranges': _ranges(ranges),
     }
     return Metadata(checked, infos)
 
@@ -135,8 +145,14 @@ def _node_json(node: Node) -> list[Any]:
 
 
 def _tensor_json(tensor: Tensor) -> list[Any]:
-    """[name, dtype, shape] and, for levels, 'tensor' or 'channel': what one step is for."""
+    """
+    [name, dtype, shape], and what else it takes to know the number of bytes.
+
+    For levels 'tensor' or 'channel', what one step is for; for codes the codebook's entries.
+    """
     row = [tensor.name, tensor.values.dtype.name, list(tensor.values.shape)]
+    if tensor.codebook is not None:
+        return [*row, len(tensor.codebook)]
     if tensor.step is None:
         return row
     return [*row, 'channel' if tensor.step.ndim else 'tensor']
@@ -174,10 +190,16 @@ def _tensor_info(value: object, what: str) -> TensorInfo:
     shape = _list(row[2], f'{name!r} shape', _dimension, 4)
     if not shape or math.prod(shape) > MAX_TENSOR_VALUES:
         raise ModelInvalid(f'tensor {name!r} has the impossible shape {shape}')
-    if (dtype == np.int8) != (len(row) == 4):
-        raise ModelInvalid(f'tensor {name!r}: int8 levels have a step, other values have none')
+    if (dtype.kind in 'iu') != (len(row) == 4):
+        raise ModelInvalid(
+            f'tensor {name!r}: int8 levels have a step, uint8 codes have a codebook, '
+            'other values have neither'
+        )
     if len(row) == 3:
-        return TensorInfo(name, dtype, shape, None)
+        return TensorInfo(name, dtype, shape)
+    if dtype == np.uint8:
+        entries = _integer(row[3], f'tensor {name!r} codebook', 1, MAX_CODEBOOK)
+        return TensorInfo(name, dtype, shape, codebook=entries)
     if row[3] not in ('tensor', 'channel'):
         raise ModelInvalid(f'tensor {name!r}: a step is for the tensor or for each channel')
     return TensorInfo(name, dtype, shape, shape[:1] if row[3] == 'channel' else ())
@@ -221,6 +243,18 @@ def _self_test(value: object, classes: int) -> SelfTest:
         raise ModelInvalid('the self-test has not one answer for each question')
     if any(length == 0 for length in lengths):
         raise ModelInvalid('the self-test has a question without an answer')
+    return checked
+
+
+def _ranges(value: object) -> dict[str, float]:
+    """Return the checked ranges; None stands for a model without, an empty object for nothing."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not 1 <= len(value) <= MAX_NODES:
+        raise ModelInvalid(f'ranges are not an object of 1 to {MAX_NODES} names')
+    checked = {_name(key, 'ranges key'): _number(v, f'range {key!r}') for key, v in value.items()}
+    if min(checked.values()) <= 0:
+        raise ModelInvalid('a range is not positive')
     return checked
 
 

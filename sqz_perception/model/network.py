@@ -72,18 +72,22 @@ class Node:
 @dataclass(frozen=True)
 class Tensor:
     """
-    Stored values: float32, float16, or int8 levels with a step.
+    Stored values: float32, float16, int8 levels with a step, or uint8 codes with a codebook.
 
     ``step`` is float32, of shape () for the whole tensor or (out,) for each output channel;
-    a weight is its level times its step. Only int8 has one.
+    a weight is its level times its step. Only int8 has one. ``codebook`` is float32 of shape
+    (1 to 256,); a weight is the codebook's entry at its code. Only uint8 has one.
     """
 
     name: str
     values: NDArray
     step: NDArray[np.float32] | None = None
+    codebook: NDArray[np.float32] | None = None
 
     def dense(self) -> NDArray[np.float32]:
         """Return the weights as float32, in the stored shape."""
+        if self.codebook is not None:
+            return self.codebook[self.values]
         dense = self.values.astype(np.float32)
         if self.step is None:
             return dense
@@ -105,7 +109,13 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Model:
-    """A whole model: all that a robot needs to run it and to say what it is."""
+    """
+    A whole model: all that a robot needs to run it and to say what it is.
+
+    ``ranges`` is for int8 arithmetic: the name of a node, or 'image' for the shifted and scaled
+    picture -> the largest magnitude of its output that int8 keeps. A model without runs in
+    floating point only.
+    """
 
     name: str
     release: int  # only rises
@@ -116,6 +126,7 @@ class Model:
     tensors: Mapping[str, Tensor]
     labels: tuple[str, ...]
     self_test: SelfTest = field(default_factory=SelfTest)
+    ranges: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -145,8 +156,8 @@ def trace(model: Model) -> dict[str, Shape]:
     """
     Return each node's output shape (channels, rows, columns), by name.
 
-    Raise ModelInvalid where a node's inputs, tensors or shapes do not fit, where a tensor belongs
-    to no node, or where the last node does not give one value for each label.
+    Raise ModelInvalid where a node's inputs, tensors or shapes do not fit, where a tensor or a
+    range belongs to no node, or where the last node does not give one value for each label.
     """
     shapes: dict[str, Shape] = {IMAGE: (3, model.input.height, model.input.width)}
     for node in model.nodes:
@@ -162,6 +173,9 @@ def trace(model: Model) -> dict[str, Shape]:
     stray = sorted(set(model.tensors) - owned)
     if stray:
         raise ModelInvalid(f'the tensor {stray[0]!r} belongs to no node')
+    foreign = sorted(set(model.ranges) - set(shapes))
+    if foreign:
+        raise ModelInvalid(f'the range {foreign[0]!r} belongs to no node')
     if not model.nodes:
         raise ModelInvalid('the graph has no nodes')
     last = shapes[model.nodes[-1].name]
