@@ -31,6 +31,7 @@ PARTS = {
     'start': 'process start to first classification',
     'swap': 'update_model under load',
     'runtimes': 'inference alone, each runtime',
+    'int8': 'int8 beside bf16, fp32 and the int8 of NNCF, where it is installed; needs --model',
     'conversions': 'frames in each encoding; rclpy',
     'accuracy': 'top-1 and top-5; only with --images',
 }

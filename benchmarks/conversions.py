@@ -16,8 +16,8 @@ from sensor_msgs.msg import Image
 
 from benchmarks import camera
 from benchmarks.report import Row, summarise
-from benchmarks.runtimes import timed
 from benchmarks.setting import Setting, say
+from benchmarks.turns import timed
 from sqz_perception.inference import frames
 from sqz_perception.inference.encodings import ENCODINGS
 from sqz_perception.model.network import InputSpec

@@ -17,6 +17,7 @@ PACKAGES = (
     'opencv-python-headless',
     'openvino',
     'onnxruntime',
+    'nncf',
     'torch',
     'torchvision',
     'ros-rclpy',

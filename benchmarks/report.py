@@ -25,6 +25,8 @@ class Goal:
     def __str__(self) -> str:
         if self.low == float('-inf'):
             return f'<= {self.high:g}'
+        if self.high == float('inf'):
+            return f'>= {self.low:g}'
         return f'{self.low:g} to {self.high:g}'
 
     def met_by(self, value: float) -> bool:

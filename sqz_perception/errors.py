@@ -14,6 +14,7 @@ what was found and what to do about it::
     |   +-- ModelCorrupt           a checksum does not match: damaged on the way
     |   +-- ModelTooNew            a later format than this package reads
     |   +-- ModelInvalid           whole, but it claims what can't be
+    |   +-- ModelFloatOnly         int8 was asked of a model that was not compressed for it
     +-- FrameError                 a camera frame that can't be used; it is dropped and counted
     |   +-- FrameEmpty             no rows, no columns or no data
     |   +-- FrameTruncated         fewer bytes than the frame claims
@@ -65,6 +66,10 @@ class ModelTooNew(ModelError):
 
 class ModelInvalid(ModelError):
     """The file is whole, but its content contradicts itself or exceeds a limit."""
+
+
+class ModelFloatOnly(ModelError):
+    """The model has no int8 levels or no activation ranges, so it runs in floating point only."""
 
 
 class FrameError(SqzError):

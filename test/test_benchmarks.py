@@ -5,16 +5,22 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import latency, machine, report, swap
 from benchmarks.__main__ import PARTS, main, parser
 from benchmarks.latency import Contender, Turns
+from benchmarks.processes import Lab
 from benchmarks.report import Goal, Row, number, summarise, table
+from benchmarks.setting import Setting
+from sqz_perception.model import file
+from tiny import tiny_model
 
 ROOT = Path(__file__).resolve().parents[1]
 SECOND = 10**9  # ns
@@ -41,6 +47,7 @@ def test_nothing_measured_is_no_figure() -> None:
     [
         (Goal(high=2.5), 2.5, True, '<= 2.5'),
         (Goal(high=2.5), 2.51, False, '<= 2.5'),
+        (Goal(low=-0.5), -0.6, False, '>= -0.5'),
         (Goal(62.4, 63.2), 62.8, True, '62.4 to 63.2'),
         (Goal(62.4, 63.2), 62.2, False, '62.4 to 63.2'),
     ],
@@ -133,3 +140,25 @@ def test_command_starts_without_ros_or_torch() -> None:
     code = 'import sys; sys.modules.update(rclpy=None, torch=None); import benchmarks.__main__'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False)
     assert done.returncode == 0
+
+
+def test_int8_is_judged_by_its_distance_from_fp32() -> None:
+    int8 = pytest.importorskip('benchmarks.int8', reason='needs what the workstation has')
+    logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]], np.float32))
+    assert int8.top(logits, np.array([0, 1]), 1) == 50
+    assert int8.top(logits, np.array([0, 1]), 2) == 100
+    assert int8.divergence(logits, logits + 7) == pytest.approx(0, abs=1e-6)
+    swapped = logits[:, [1, 0, 2]]
+    expected = (0.25 * math.log(2) + 0.1 * math.log(2)) / 2
+    assert int8.divergence(logits, swapped) == pytest.approx(expected, abs=1e-6)
+
+
+def test_int8_is_left_out_of_a_model_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    int8 = pytest.importorskip('benchmarks.int8', reason='needs what the workstation has')
+    file.write(tiny_model(), tmp_path / 'm.sqz')
+    lab = Lab(tmp_path, 0)
+    setting = Setting(tmp_path, lab, 1.0, 1, given=tmp_path / 'm.sqz', images=None)
+    assert list(int8.measure(setting)) == []
+    assert 'tiny has none; give one of training.compress' in capsys.readouterr().err

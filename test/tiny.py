@@ -4,9 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from sqz_perception.model.network import InputSpec, Model, Node, SelfTest, Tensor
+from sqz_perception.model.network import (
+    InputSpec,
+    Model,
+    Node,
+    SelfTest,
+    Tensor,
+    self_test_picture,
+)
+
+Keep = Callable[[str, np.ndarray], np.ndarray]
 
 LABELS = ('bucket', 'charger', 'dock', 'person', 'shelf')
 
@@ -20,6 +33,7 @@ def tiny_model(
     labels: tuple[str, ...] = LABELS,
     dtype: type = np.float16,
     bias: float = 0.0,
+    bypass: bool = True,
 ) -> Model:
     """
     Return a fire module between two convolutions, with random weights of type ``dtype``.
@@ -47,8 +61,8 @@ def tiny_model(
         conv('expand1x1', 4, 4, 1, 'squeeze'),
         conv('expand3x3', 4, 4, 3, 'squeeze', pad=1),
         Node('concat', 'expand', ('expand1x1', 'expand3x3')),
-        Node('add', 'bypass', ('expand', 'pool1')),
-        Node('relu', 'relu2', ('bypass',)),
+        *((Node('add', 'bypass', ('expand', 'pool1')),) if bypass else ()),
+        Node('relu', 'relu2', ('bypass' if bypass else 'expand',)),
         conv('conv10', len(labels), 8, 1, 'relu2'),
         Node('global_average_pool', 'logits', ('conv10',)),
     )
@@ -68,6 +82,84 @@ def tiny_model(
         labels=labels,
         self_test=SelfTest(),
     )
+
+
+def int8_model(seed: int = 0, *, reach: float = 1.0, **more: Any) -> Model:
+    """
+    Return ``tiny_model`` with int8 levels and with the ranges of a few pictures.
+
+    ``reach`` is the range in parts of the largest magnitude: below 1, int8 clips.
+    """
+    model = tiny_model(seed, dtype=np.int8, **more)
+    ranges: dict[str, float] = {}
+
+    def keep(name: str, values: np.ndarray) -> np.ndarray:
+        ranges[name] = max(ranges.get(name, 0.0), reach * float(np.abs(values).max()))
+        return values
+
+    for number in range(4):
+        reference(model, self_test_picture(number, model.input), keep)
+    return replace(model, ranges=ranges)
+
+
+def with_one_step(model: Model) -> Model:
+    """Return the model with one step for each tensor in place of one for each channel."""
+    tensors = dict(model.tensors)
+    for node in model.convolutions:
+        dense = model.tensors[node.weight].dense()
+        step = np.array(np.abs(dense).max() / 127, np.float32)
+        levels = np.rint(dense / step).astype(np.int8)
+        tensors[node.weight] = Tensor(node.weight, levels, step)
+    return replace(model, tensors=tensors)
+
+
+def everything(name: str, values: np.ndarray) -> np.ndarray:
+    """Keep all of a value, as floating point does."""
+    return values
+
+
+def reference(model: Model, picture: np.ndarray, keep: Keep = everything) -> np.ndarray:
+    """
+    Compute the tiny model's logits in float64 with loops that leave no room for doubt.
+
+    ``keep`` is given each value that a convolution takes, and its name; what it returns takes the
+    value's place.
+    """
+
+    def conv(name: str, x: np.ndarray, stride: int = 1, pad: int = 0) -> np.ndarray:
+        weight = model.tensors[f'{name}.weight'].dense().astype(np.float64)
+        bias = model.tensors[f'{name}.bias'].dense().astype(np.float64)
+        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+        kernel = weight.shape[2]
+        rows = (x.shape[1] - kernel) // stride + 1
+        columns = (x.shape[2] - kernel) // stride + 1
+        out = np.empty((len(weight), rows, columns))
+        for r in range(rows):
+            for c in range(columns):
+                patch = x[:, r * stride : r * stride + kernel, c * stride : c * stride + kernel]
+                out[:, r, c] = np.tensordot(weight, patch, 3) + bias
+        return out
+
+    def pool(x: np.ndarray) -> np.ndarray:
+        side = -(-(x.shape[1] - 3) // 2) + 1
+        return np.array(
+            [
+                [x[:, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3].max(axis=(1, 2)) for c in range(side)]
+                for r in range(side)
+            ]
+        ).transpose(2, 0, 1)
+
+    x = picture.astype(np.float64).transpose(2, 0, 1)
+    if model.input.color == 'rgb':
+        x = x[::-1]
+    mean, scale = (np.reshape(v, (3, 1, 1)) for v in (model.input.mean, model.input.scale))
+    image = keep('image', (x - mean) * scale)
+    pool1 = pool(keep('relu1', np.maximum(conv('conv1', image, stride=2), 0)))
+    squeeze = keep('squeeze', conv('squeeze', pool1))
+    expand = np.concatenate([conv('expand1x1', squeeze), conv('expand3x3', squeeze, pad=1)])
+    if any(node.name == 'bypass' for node in model.nodes):
+        expand = expand + pool1
+    return conv('conv10', keep('relu2', np.maximum(expand, 0))).mean(axis=(1, 2))
 
 
 def _tensor(name: str, weight: np.ndarray, dtype: type) -> Tensor:

@@ -23,8 +23,12 @@ from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.network import InputSpec, Model, self_test_picture
 
 WARM_UP_RUNS = 3
-# How far a runtime's logits may be from the file's, in parts of that answer's largest logit.
-SELF_TEST_TOLERANCE = {'fp32': 0.01, 'bf16': 0.1}
+# How far a runtime's logits may be from the file's, root mean square, in parts of theirs.
+# The answers are those of the weights in fp32. Right runtimes were seen to differ from them by at
+# most 1e-5 in fp32, 0.009 in bf16 and 0.11 in int8, where every activation is rounded to 8 bits;
+# a runtime that dropped the ReLUs by 0.14 to 0.97, one that exchanged the filters of one layer by
+# 0.18 to 1.3. The largest of the differences, which is mostly noise, tells them apart less well.
+SELF_TEST_TOLERANCE = {'fp32': 0.01, 'bf16': 0.05, 'int8': 0.2}
 
 
 @dataclass(frozen=True)
@@ -120,32 +124,40 @@ def load(path: str | os.PathLike[str], runtime: Runtime | None = None) -> Loaded
 
 
 def build(model: Model, runtime: Runtime) -> tuple[Backend, str]:
-    """Return ``model`` compiled, and why on this runtime. Raises a BackendError."""
-    choice = choose(runtime.backend)
-    return choice.build(to_onnx(model), runtime), choice.why
+    """
+    Return ``model`` compiled, and why on this runtime and in this precision.
+
+    Raises a BackendError, or ModelFloatOnly where int8 was asked for and the model has none.
+    """
+    choice = choose(runtime, model)
+    graph = to_onnx(model, int8=choice.precision == 'int8')
+    return choice.build(graph, runtime.threads), choice.why
 
 
 def self_test(model: Model, backend: Backend) -> float:
     """
-    Ask ``backend`` the model's own questions; return the largest deviation found.
+    Ask ``backend`` the model's own questions; return how far its answers are off.
 
-    The deviation is a difference of logits, in parts of the answer's largest expected logit.
+    That is the root mean square of the differences of all logits, in parts of the expected ones'.
     Raises SelfTestFailed where it exceeds the tolerance of the backend's precision.
     """
-    tolerance = SELF_TEST_TOLERANCE[backend.precision]
-    deviations = [0.0]
     test = model.self_test
-    for seed, classes, expected in zip(test.seeds, test.classes, test.logits, strict=True):
-        logits = backend.logits(self_test_picture(seed, model.input))[list(classes)]
-        scale = max(np.abs(expected).max(), 1e-6)
-        deviations.append(np.abs(logits - np.array(expected, np.float32)).max() / scale)
-    worst = float(np.max(deviations))
-    if not worst <= tolerance:  # NaN fails too
+    if not test.seeds:
+        return 0.0
+    answers = [
+        backend.logits(self_test_picture(seed, model.input))[list(classes)]
+        for seed, classes in zip(test.seeds, test.classes, strict=True)
+    ]
+    expected = np.concatenate(test.logits)
+    scale = max(float(np.linalg.norm(expected)), 1e-6)
+    deviation = float(np.linalg.norm(np.concatenate(answers) - expected)) / scale
+    tolerance = SELF_TEST_TOLERANCE[backend.precision]
+    if not deviation <= tolerance:  # NaN fails too
         raise SelfTestFailed(
-            f'{backend.description}: the self-test of {model.name} is off by {worst:.3g} of its '
-            f'largest logit, {tolerance} is allowed; try another backend or precision'
+            f'{backend.description}: the self-test of {model.name} is off by {deviation:.3g} of '
+            f'its logits, {tolerance} is allowed; try another backend or precision'
         )
-    return worst
+    return deviation
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -9,17 +9,31 @@ import onnx
 import openvino
 from numpy.typing import NDArray
 
-from sqz_perception.errors import BackendFailed, BackendUnavailable
+from sqz_perception.errors import BackendFailed
 from sqz_perception.inference.backend import Backend
 
 DEVICE = 'CPU'
-HINTS = {'fp32': 'f32', 'bf16': 'bf16'}  # our word for a precision: OpenVINO's
+# Our word for a precision: OpenVINO's for the layers that the graph does not quantise.
+HINTS = {'int8': 'f32', 'bf16': 'bf16', 'fp32': 'f32'}  # fastest first
+
+
+def precisions() -> tuple[str, ...]:
+    """Return what this processor runs, fastest first."""
+    found = openvino.Core().get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
+    return tuple(name for name in HINTS if name.upper() in found)
 
 
 def build(model: onnx.ModelProto, precision: str, threads: int) -> Backend:
     """Return ``model`` compiled for this processor. Raises a BackendError."""
-    core = openvino.Core()
-    precision = _precision(core, precision)
+    try:
+        read = openvino.Core().read_model(model.SerializeToString())
+    except RuntimeError as error:
+        raise BackendFailed(f'OpenVINO refused the model: {_first_line(error)}') from error
+    return compiled(read, precision, threads)
+
+
+def compiled(model: openvino.Model, precision: str, threads: int) -> Backend:
+    """Return OpenVINO's own form of a model compiled for this processor. Raises BackendFailed."""
     settings: dict[str, object] = {
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_PRECISION_HINT': HINTS[precision],
@@ -28,10 +42,9 @@ def build(model: onnx.ModelProto, precision: str, threads: int) -> Backend:
     if threads:
         settings['INFERENCE_NUM_THREADS'] = threads
     try:
-        compiled = core.compile_model(core.read_model(model.SerializeToString()), DEVICE, settings)
+        return _OpenVino(openvino.Core().compile_model(model, DEVICE, settings), precision)
     except RuntimeError as error:
         raise BackendFailed(f'OpenVINO refused the model: {_first_line(error)}') from error
-    return _OpenVino(compiled, precision)
 
 
 class _OpenVino:
@@ -48,17 +61,6 @@ class _OpenVino:
         except RuntimeError as error:
             raise BackendFailed(f'OpenVINO failed on a frame: {_first_line(error)}') from error
         return self._request.get_output_tensor(0).data[0].copy()
-
-
-def _precision(core: openvino.Core, wanted: str) -> str:
-    has_bf16 = 'BF16' in core.get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
-    if wanted == 'auto':
-        return 'bf16' if has_bf16 else 'fp32'
-    if wanted not in HINTS:
-        raise BackendUnavailable(f'OpenVINO knows no precision {wanted!r}; use auto, fp32 or bf16')
-    if wanted == 'bf16' and not has_bf16:
-        raise BackendUnavailable('this processor has no bf16; set precision to auto or fp32')
-    return wanted
 
 
 def _first_line(error: Exception) -> str:

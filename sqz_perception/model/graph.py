@@ -6,6 +6,9 @@ A model -> an ONNX model with its weights, the one form that every runtime here 
 The graph takes the picture as the camera gives it, uint8 (1, height, width, 3) in BGR, and gives
 the logits (1, classes). Shift and scale are nodes of the graph; the colour order costs nothing,
 it is folded into the first convolution's weights.
+
+For int8 the graph says where a value is quantised and dequantised (Q/DQ), all with zero points of
+zero; the runtime makes integer arithmetic of that. ``model.int8`` says where it can.
 """
 
 from __future__ import annotations
@@ -17,7 +20,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sqz_perception.model.network import IMAGE, Model, Node
+from sqz_perception.errors import ModelFloatOnly
+from sqz_perception.model.int8 import (
+    SIGNED_LEVELS,
+    UNSIGNED_LEVELS,
+    int8_inputs,
+    never_negative,
+    runs_in_int8,
+)
+from sqz_perception.model.network import IMAGE, Model, Node, Tensor
 
 OPSET = 17  # read by TensorRT 10.3 (JetPack 6) and everything later
 IR_VERSION = 8
@@ -26,9 +37,21 @@ OUTPUT = '/logits'
 NORMALIZED = IMAGE  # nodes of the model refer to the shifted and scaled picture by this name
 
 
-def to_onnx(model: Model) -> onnx.ModelProto:
-    """Return ``model`` as an ONNX model in fp32. The model is taken to be checked (``trace``)."""
-    builder = _Builder(model)
+def to_onnx(model: Model, *, int8: bool = False, signed: bool = False) -> onnx.ModelProto:
+    """
+    Return ``model`` as an ONNX model, in fp32 or int8. It is taken to be checked (``trace``).
+
+    For int8, values that are never negative become uint8, which keeps one bit more of them;
+    ``signed`` makes them int8 too. TensorRT needs that: it takes uint8 for int8 with no more than
+    a warning. On a CPU it is slower, and OpenVINO 2026.4 gives wrong answers where a ReLU's output
+    is signed. Raises ModelFloatOnly where no convolution can run in int8.
+    """
+    if int8 and not runs_in_int8(model):
+        raise ModelFloatOnly(
+            f'{model.name} has no int8 weights with activation ranges, it runs in floating point '
+            'only; make a model that has them with python -m training.compress'
+        )
+    builder = _Int8Builder(model, signed) if int8 else _Builder(model)
     builder.preprocess()
     for node in model.nodes:
         builder.add(node)
@@ -64,7 +87,7 @@ class _Builder:
 
     def finish(self) -> onnx.ModelProto:
         spec, classes = self.model.input, len(self.model.labels)
-        self.node('Flatten', [self.model.nodes[-1].name], OUTPUT, axis=1)
+        self.node('Flatten', [self.read(self.model.nodes[-1].name)], OUTPUT, axis=1)
         picture = helper.make_tensor_value_info(
             INPUT, TensorProto.UINT8, [1, spec.height, spec.width, 3]
         )
@@ -82,21 +105,34 @@ class _Builder:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def conv(self, node: Node) -> None:
-        weight = self.model.tensors[node.weight].dense()
+    def read(self, name: str) -> str:
+        """Return the ONNX value that stands for the output of the model's node ``name``."""
+        return name
+
+    def inputs(self, node: Node) -> list[str]:
+        return [self.read(name) for name in node.inputs]
+
+    def weight(self, node: Node) -> str:
+        return self.constant(node.weight, self.in_order(node, self.tensor(node).dense()))
+
+    def tensor(self, node: Node) -> Tensor:
+        return self.model.tensors[node.weight]
+
+    def in_order(self, node: Node, weight: NDArray) -> NDArray:
+        """Return ``weight`` with the channels as the picture has them."""
         if IMAGE in node.inputs and self.model.input.color == 'rgb':
-            weight = weight[:, ::-1]
-        inputs = [
-            *node.inputs,
-            self.constant(node.weight, weight),
-            self.constant(node.bias, self.model.tensors[node.bias].dense()),
-        ]
+            return weight[:, ::-1]
+        return weight
+
+    def conv(self, node: Node) -> None:
+        bias = self.constant(node.bias, self.model.tensors[node.bias].dense())
+        inputs = [*self.inputs(node), self.weight(node), bias]
         self.node('Conv', inputs, node.name, strides=[node.stride] * 2, pads=[node.pad] * 4)
 
     def max_pool(self, node: Node) -> None:
         self.node(
             'MaxPool',
-            list(node.inputs),
+            self.inputs(node),
             node.name,
             kernel_shape=[node.kernel] * 2,
             strides=[node.stride] * 2,
@@ -105,12 +141,57 @@ class _Builder:
         )
 
     def concat(self, node: Node) -> None:
-        self.node('Concat', list(node.inputs), node.name, axis=1)
+        self.node('Concat', self.inputs(node), node.name, axis=1)
+
+
+class _Int8Builder(_Builder):
+    """Adds a quantisation and a dequantisation where a convolution is to run in int8."""
+
+    def __init__(self, model: Model, signed: bool) -> None:
+        super().__init__(model)
+        self.int8 = int8_inputs(model)
+        self.quantised = set(self.int8.values())
+        self.unsigned: set[str] = set() if signed else never_negative(model)
+
+    def preprocess(self) -> None:
+        super().preprocess()
+        self.quantise(NORMALIZED)
+
+    def add(self, node: Node) -> None:
+        super().add(node)
+        self.quantise(node.name)
+
+    def read(self, name: str) -> str:
+        return f'{name}/kept' if name in self.quantised else name
+
+    def quantise(self, name: str) -> None:
+        """Let whoever reads the value ``name`` see only what int8 keeps of it."""
+        if name not in self.quantised:
+            return
+        unsigned = name in self.unsigned
+        levels = UNSIGNED_LEVELS if unsigned else SIGNED_LEVELS
+        step = np.array(self.model.ranges[name] / levels, np.float32)
+        zero = np.array(0, np.uint8 if unsigned else np.int8)
+        numbers = [self.constant(f'{name}/step', step), self.constant(f'{name}/zero', zero)]
+        self.node('QuantizeLinear', [name, *numbers], f'{name}/levels')
+        self.node('DequantizeLinear', [f'{name}/levels', *numbers], self.read(name))
+
+    def weight(self, node: Node) -> str:
+        if node.name not in self.int8:
+            return super().weight(node)
+        tensor = self.tensor(node)
+        assert tensor.step is not None  # else the node were not in self.int8
+        inputs = [
+            self.constant(f'{node.weight}/levels', self.in_order(node, tensor.values)),
+            self.constant(f'{node.weight}/step', tensor.step),
+        ]
+        self.node('DequantizeLinear', inputs, node.weight, axis=0)  # no matter for a single step
+        return node.weight
 
 
 def _plain(op: str) -> Callable[[_Builder, Node], None]:
     """Return the emitter of an operation whose ONNX namesake needs no attributes."""
-    return lambda builder, node: builder.node(op, list(node.inputs), node.name)
+    return lambda builder, node: builder.node(op, builder.inputs(node), node.name)
 
 
 _EMITTERS: dict[str, Callable[[_Builder, Node], None]] = {

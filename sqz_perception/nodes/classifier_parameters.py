@@ -11,7 +11,8 @@ PARAMETERS = (
     Declared('model', '', 'Path of the .sqz model file; empty: the one in the package. '
              'A change takes effect with the service update_model', live=True),
     Declared('backend', 'auto', 'Inference runtime', ('auto', *BACKENDS)),
-    Declared('precision', 'auto', 'Arithmetic; auto: bf16 where the processor has it', PRECISIONS),
+    Declared('precision', 'auto', 'Arithmetic; auto: the fastest that model, runtime and '
+             'processor have', PRECISIONS),
     Declared('threads', 2, 'Threads for inference; 0: as many as the runtime likes', (0, 256)),
     Declared('cameras', [''], 'Camera names; NAME/image gives NAME/classification. '
              'Empty: one camera, image gives classification'),

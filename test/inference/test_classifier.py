@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,54 +14,30 @@ import pytest
 from sqz_perception.errors import (
     BackendFailed,
     BackendUnavailable,
+    ModelFloatOnly,
     ModelNotFound,
     SelfTestFailed,
     SwapRefused,
 )
+from sqz_perception.inference import processor
 from sqz_perception.inference.backend import BACKENDS, Runtime, choose
-from sqz_perception.inference.classifier import Classifier, build, load, self_test, softmax
+from sqz_perception.inference.classifier import (
+    SELF_TEST_TOLERANCE,
+    Classifier,
+    build,
+    load,
+    self_test,
+    softmax,
+)
 from sqz_perception.model import file
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.network import Model, SelfTest, Tensor, self_test_picture
-from tiny import tiny_model
+from tiny import int8_model, reference, tiny_model
 
+needs_int8 = pytest.mark.skipif(
+    not processor.adds_int8_exactly(127), reason='this processor has no VNNI'
+)
 FP32 = [Runtime(name, 'fp32') for name in BACKENDS]
-
-
-def reference(model: Model, picture: np.ndarray) -> np.ndarray:
-    """Compute the tiny model's logits in float64 with loops that leave no room for doubt."""
-
-    def conv(name: str, x: np.ndarray, stride: int = 1, pad: int = 0) -> np.ndarray:
-        weight = model.tensors[f'{name}.weight'].dense().astype(np.float64)
-        bias = model.tensors[f'{name}.bias'].dense().astype(np.float64)
-        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
-        kernel = weight.shape[2]
-        rows = (x.shape[1] - kernel) // stride + 1
-        columns = (x.shape[2] - kernel) // stride + 1
-        out = np.empty((len(weight), rows, columns))
-        for r in range(rows):
-            for c in range(columns):
-                patch = x[:, r * stride : r * stride + kernel, c * stride : c * stride + kernel]
-                out[:, r, c] = np.tensordot(weight, patch, 3) + bias
-        return out
-
-    def pool(x: np.ndarray) -> np.ndarray:
-        side = -(-(x.shape[1] - 3) // 2) + 1
-        return np.array(
-            [
-                [x[:, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3].max(axis=(1, 2)) for c in range(side)]
-                for r in range(side)
-            ]
-        ).transpose(2, 0, 1)
-
-    x = picture.astype(np.float64).transpose(2, 0, 1)
-    if model.input.color == 'rgb':
-        x = x[::-1]
-    mean, scale = (np.reshape(v, (3, 1, 1)) for v in (model.input.mean, model.input.scale))
-    pool1 = pool(np.maximum(conv('conv1', (x - mean) * scale, stride=2), 0))
-    squeeze = conv('squeeze', pool1)
-    expand = np.concatenate([conv('expand1x1', squeeze), conv('expand3x3', squeeze, pad=1)])
-    return conv('conv10', np.maximum(expand + pool1, 0)).mean(axis=(1, 2))
 
 
 def with_answers(model: Model) -> Model:
@@ -118,7 +95,7 @@ def test_the_self_test_passes_where_the_arithmetic_is_right(
 ) -> None:
     file.write(with_answers(tiny_model()), tmp_path / 'm.sqz')
     model = load(tmp_path / 'm.sqz', runtime)
-    assert model.backend.precision in ('fp32', 'bf16')
+    assert model.backend.precision in ('fp32', 'bf16')  # no int8: the model has no levels
     assert model.identity == file.identity(with_answers(tiny_model()))
 
 
@@ -160,20 +137,110 @@ def test_swap_and_rollback(tmp_path: Path) -> None:
 
 
 def test_auto_takes_the_first_and_says_why() -> None:
-    choice = choose('auto')
+    choice = choose(Runtime(), tiny_model())
     assert choice.name == BACKENDS[0]
-    assert 'fastest' in choice.why
-    assert choose('onnxruntime').why == 'asked for'
+    assert 'fastest on a CPU' in choice.why
+    asked = choose(Runtime('onnxruntime'), tiny_model())
+    assert asked.why == 'asked for; fp32: its fastest arithmetic'
+
+
+@needs_int8
+def test_auto_takes_int8_where_the_model_can_and_it_is_faster() -> None:
+    assert choose(Runtime('openvino'), int8_model()).precision == 'int8'
+    floating = choose(Runtime('openvino'), tiny_model())
+    assert floating.precision in ('fp32', 'bf16')
+    assert floating.why.endswith(f'{floating.precision}: the model has no int8')
+    assert choose(Runtime('onnxruntime'), int8_model()).precision == 'fp32'
+    asked = choose(Runtime('onnxruntime', 'int8'), int8_model())
+    assert (asked.precision, asked.why) == ('int8', 'asked for; int8: asked for')
+
+
+def test_a_processor_that_gets_int8_wrong_does_not_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / 'cpuinfo'
+    old.write_text('flags : fpu sse4_2 avx avx2 fma\n')
+    monkeypatch.setattr(processor, 'CPUINFO', old)
+    monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
+    choice = choose(Runtime('openvino'), int8_model())
+    assert choice.precision in ('bf16', 'fp32')
+    assert 'this processor has no VNNI' in choice.why
+    for backend in BACKENDS:
+        with pytest.raises(BackendUnavailable, match='no VNNI.*set precision to auto'):
+            choose(Runtime(backend, 'int8'), int8_model())
+        assert choose(Runtime(backend, 'int8'), small_levels()).precision == 'int8'
+    assert choose(Runtime('openvino'), small_levels()).precision == 'int8'
+    assert choose(Runtime('openvino'), tiny_model()).why.endswith('the model has no int8')
+
+
+def small_levels() -> Model:
+    """Return a model whose levels are so small that every processor adds them exactly."""
+    model = int8_model()
+    halved = {
+        name: replace(tensor, values=tensor.values // 2)
+        for name, tensor in model.tensors.items()
+        if tensor.step is not None
+    }
+    return replace(model, tensors={**model.tensors, **halved})
+
+
+def test_who_gets_int8_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = tmp_path / 'cpuinfo'
+    monkeypatch.setattr(processor, 'CPUINFO', cpuinfo)
+    monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
+    assert not processor.adds_int8_exactly(65)  # it can't be known
+    assert processor.adds_int8_exactly(64)
+    cpuinfo.write_text('flags : avx2 avx_vnni\n')
+    assert processor.adds_int8_exactly(127)
+    cpuinfo.write_text('flags : avx2 avx512f\n')
+    assert not processor.adds_int8_exactly(127)
+    monkeypatch.setattr(platform, 'machine', lambda: 'aarch64')
+    assert processor.adds_int8_exactly(127)
+
+
+@needs_int8
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_int8_passes_the_self_test_of_the_model_in_fp32(backend: str, tmp_path: Path) -> None:
+    file.write(with_answers(int8_model()), tmp_path / 'm.sqz')
+    model = load(tmp_path / 'm.sqz', Runtime(backend, 'int8'))
+    assert model.backend.precision == 'int8'
+    assert 'int8' in model.backend.description
+    deviation = self_test(with_answers(int8_model()), model.backend)
+    assert 1e-4 < deviation < SELF_TEST_TOLERANCE['int8'] / 2  # rounded, and not by much
+
+
+@needs_int8
+@pytest.mark.parametrize('backend', ['auto', *BACKENDS])
+def test_int8_of_a_model_without_it_is_an_error_that_says_what_to_do(backend: str) -> None:
+    no_ranges = tiny_model(dtype=np.int8)
+    no_levels = replace(int8_model(), tensors=tiny_model().tensors)
+    for model in (no_ranges, no_levels):
+        with pytest.raises(ModelFloatOnly, match='python -m training.compress'):
+            build(model, Runtime(backend, 'int8'))
+
+
+@needs_int8
+@pytest.mark.parametrize('wrong', ['ranges', 'filters'])
+def test_the_self_test_finds_a_wrong_int8_model(wrong: str) -> None:
+    model = with_answers(int8_model())
+    tensor = model.tensors['squeeze.weight']
+    rolled = replace(tensor, values=np.roll(tensor.values, 1, axis=0))
+    changed = {
+        'ranges': replace(model, ranges={**model.ranges, 'relu1': model.ranges['relu1'] / 4}),
+        'filters': replace(model, tensors={**model.tensors, tensor.name: rolled}),
+    }[wrong]
+    backend, _ = build(changed, Runtime('openvino', 'int8'))
+    with pytest.raises(SelfTestFailed, match=r'int8.*self-test of tiny is off by'):
+        self_test(changed, backend)
 
 
 def test_what_can_not_be_had_is_an_error_and_not_another_runtime() -> None:
     with pytest.raises(BackendUnavailable, match='choose one of auto, openvino, onnxruntime'):
-        choose('abacus')
-    model = to_onnx(tiny_model())
-    with pytest.raises(BackendUnavailable, match='fp32'):
-        choose('onnxruntime').build(model, Runtime('onnxruntime', 'bf16'))
-    with pytest.raises(BackendUnavailable, match='fp64'):
-        choose('openvino').build(model, Runtime('openvino', 'fp64'))
+        choose(Runtime('abacus'), tiny_model())
+    with pytest.raises(BackendUnavailable, match='not run bf16.* one of auto, fp32'):
+        choose(Runtime('onnxruntime', 'bf16'), int8_model())
+    with pytest.raises(BackendUnavailable, match='not run fp64'):
+        choose(Runtime('openvino', 'fp64'), int8_model())
 
 
 @pytest.mark.parametrize('runtime', FP32, ids=lambda runtime: runtime.backend)
@@ -181,7 +248,7 @@ def test_a_graph_that_a_runtime_refuses_is_a_named_error(runtime: Runtime) -> No
     model = to_onnx(tiny_model())
     model.graph.node[-1].op_type = 'NoSuchOperation'
     with pytest.raises(BackendFailed) as caught:
-        choose(runtime.backend).build(model, runtime)
+        choose(runtime, tiny_model()).build(model, 1)
     assert '\n' not in str(caught.value)
 
 

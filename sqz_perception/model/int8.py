@@ -1,0 +1,61 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What of a model runs in int8.
+
+A convolution does where its weight has levels and its input a range; elsewhere it runs in floating
+point on the same weights. A value with a range is kept as a whole number of steps, zero at zero:
+from 0 to 255 where it is never negative, else from -128 to 127.
+"""
+
+from __future__ import annotations
+
+from sqz_perception.model.network import IMAGE, Model
+
+SIGNED_LEVELS = 127  # the level whose value is the range
+UNSIGNED_LEVELS = 255
+
+
+def runs_in_int8(model: Model) -> bool:
+    """Return whether any convolution has what int8 needs."""
+    return bool(int8_inputs(model))
+
+
+def largest_level(model: Model) -> int:
+    """Return the largest magnitude of the levels that run in int8; 0 where there are none."""
+    levels = [model.tensors[f'{name}.weight'].values for name in int8_inputs(model)]
+    return max((max(int(v.max()), -int(v.min())) for v in levels), default=0)
+
+
+def int8_inputs(model: Model) -> dict[str, str]:
+    """Return the convolutions that run in int8: name -> the value that is quantised for it."""
+    return {
+        name: value
+        for name, value in quantised_values(model).items()
+        if value in model.ranges and model.tensors[f'{name}.weight'].step is not None
+    }
+
+
+def quantised_values(model: Model) -> dict[str, str]:
+    """
+    Return for each convolution, by name, the value that needs a range for it to run in int8.
+
+    That is its input, or what the max pool before it takes: a pool of levels gives levels.
+    """
+    origin = {IMAGE: IMAGE}  # of each value, before the pools
+    found = {}
+    for node in model.nodes:
+        origin[node.name] = origin[node.inputs[0]] if node.op == 'max_pool' else node.name
+        if node.op == 'conv':
+            found[node.name] = origin[node.inputs[0]]
+    return found
+
+
+def never_negative(model: Model) -> set[str]:
+    """Return the nodes whose output can't be below zero."""
+    found: set[str] = set()
+    for node in model.nodes:
+        passes_on = node.op != 'conv' and found.issuperset(node.inputs)
+        if node.op == 'relu' or passes_on:
+            found.add(node.name)
+    return found

@@ -1,0 +1,88 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How far the values between a model's layers reach, as int8 is to keep them.
+
+A value above the range is clipped to it; a wide range makes coarse steps for all. The range taken
+is the one with the least squared error over the calibration pictures. On held-out photos that left
+the outputs nearer to those in fp32 than the largest value seen, or a percentile, did.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sqz_perception.errors import DataError
+from sqz_perception.model.int8 import (
+    SIGNED_LEVELS,
+    UNSIGNED_LEVELS,
+    never_negative,
+    quantised_values,
+)
+from sqz_perception.model.network import Model
+from training.torch_network import TorchNetwork, batches
+
+BATCH = 16  # pictures
+BIN_SHIFT = 16  # of a float32's bits: sign, exponent and 7 bits of the mantissa make a bin
+BINS = 2**15  # from 0 to infinity and beyond, 128 to the octave
+OCTAVES = 3  # below the largest value, where the range is looked for
+
+
+def calibrate(model: Model, pictures: NDArray[np.uint8]) -> dict[str, float]:
+    """
+    Return a range for each value that a convolution takes, by its name: ``Model.ranges``.
+
+    ``pictures`` is uint8 (N, height, width, 3) in BGR, cut to the model's input. A value that
+    is zero on all of them gets no range, so that its convolution stays in floating point.
+    Raises DataError where there are no pictures or a value is no number.
+    """
+    if not len(pictures):
+        raise DataError('no pictures to find the ranges of int8 with; give 100 or more')
+    unsigned = never_negative(model)
+    ranges = {}
+    for name, histogram in histograms(model, pictures).items():
+        if histogram[_bin(np.inf) :].any():
+            raise DataError(f'{model.name}: the output of {name} is infinite or no number')
+        if histogram[1:].any():
+            levels = UNSIGNED_LEVELS if name in unsigned else SIGNED_LEVELS
+            ranges[name] = best_range(histogram, levels)
+    return ranges
+
+
+def histograms(model: Model, pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
+    """Return how many values of each magnitude (BINS,) every value has that is quantised."""
+    found = {name: np.zeros(BINS, np.int64) for name in sorted(quantised_values(model).values())}
+
+    def watch(name: str, values: torch.Tensor) -> None:
+        if name in found:
+            bits = values.abs().contiguous().view(torch.int32) >> BIN_SHIFT
+            found[name] += torch.bincount(bits.flatten(), minlength=BINS).numpy()
+
+    net = TorchNetwork(model)
+    with torch.inference_mode():
+        for batch in tqdm(batches(pictures, BATCH), 'ranges', unit=' batches', disable=None):
+            net(batch, watch)
+    return found
+
+
+def best_range(histogram: NDArray[np.int64], levels: int) -> float:
+    """Return the range of least squared error: that of rounding below, of clipping above."""
+    (used,) = np.nonzero(histogram)
+    values, counts = _middles(used), histogram[used]
+    candidates = _middles(np.arange(max(1, used[-1] - 128 * OCTAVES), used[-1] + 1))
+    rounding = np.minimum(values**2, (candidates[:, None] / levels) ** 2 / 12)
+    error = np.where(values > candidates[:, None], (values - candidates[:, None]) ** 2, rounding)
+    return float(candidates[np.argmin(error @ counts)])
+
+
+def _middles(bins: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the magnitude in the middle of each bin."""
+    bits = (bins.astype(np.int32) << BIN_SHIFT) + (1 << (BIN_SHIFT - 1))
+    return bits.view(np.float32).astype(np.float64)
+
+
+def _bin(value: float) -> int:
+    return int(np.float32(value).view(np.int32)) >> BIN_SHIFT
