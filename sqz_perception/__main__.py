@@ -52,9 +52,9 @@ def info(options: argparse.Namespace) -> None:
         print(json.dumps({**facts, 'labels': model.labels}))
         return
     for key, value in facts.items():
-        print(f'{key:12} {_for_people(value)}')
+        print(f'{key:15} {_for_people(value)}')
     shown = ', '.join(model.labels[:10])
-    print(f'{"labels":12} {shown}{", ..." if len(model.labels) > 10 else ""}')
+    print(f'{"labels":15} {shown}{", ..." if len(model.labels) > 10 else ""}')
 
 
 def verify(options: argparse.Namespace) -> None:
@@ -102,7 +102,8 @@ def classify(options: argparse.Namespace) -> None:
 def _facts(model: Model, size: int) -> dict[str, object]:
     kinds = Counter[str]()
     for tensor in model.tensors.values():
-        kinds[tensor.values.dtype.name] += tensor.values.size
+        kind = 'codebook' if tensor.codebook is not None else tensor.values.dtype.name
+        kinds[kind] += tensor.values.size
     return {
         'name': model.name,
         'release': model.release,
@@ -111,6 +112,7 @@ def _facts(model: Model, size: int) -> dict[str, object]:
         'licence': model.licence,
         'bytes': size,
         'parameters': model.parameters,
+        'bits_per_weight': round(8 * size / model.parameters, 2),
         'stored_as': dict(kinds),
         'macs': multiply_adds(model),
         'input': asdict(model.input),

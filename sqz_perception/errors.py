@@ -33,6 +33,7 @@ what was found and what to do about it::
         +-- CheckpointInvalid      no checkpoint of this trainer
         +-- TrainingDiverged       the loss is no longer a number
         +-- ImportFailed           foreign weights that can't be read
+        +-- CompressionFailed      no model of the size or the loss that was asked for
 """
 
 
@@ -154,3 +155,7 @@ class TrainingDiverged(TrainingError):
 
 class ImportFailed(TrainingError):
     """Foreign weights that are missing, damaged or of another network."""
+
+
+class CompressionFailed(TrainingError):
+    """No model of the size or the loss that was asked for."""

@@ -18,7 +18,9 @@ from sqz_perception.errors import ModelInvalid
 from sqz_perception.model.network import IMAGE, InputSpec, Model, Node, Tensor, trace
 from training.reference import self_test
 
-DTYPES = ('float16', 'float32')
+CODEBOOK = 'codebook'
+DTYPES = ('float16', 'float32', CODEBOOK)
+MAX_CODEBOOK = 256  # different weights of one layer
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,12 @@ class Assembler:
     """Takes layers in the order of the network; ``finish`` gives the model."""
 
     def __init__(self, dtype: str = 'float16') -> None:
-        """Weights are stored as ``dtype``, one of DTYPES; biases always as float32."""
-        self.dtype = np.dtype(dtype)
+        """
+        Weights are stored as ``dtype``, one of DTYPES; biases always as float32.
+
+        CODEBOOK keeps weights that share a few values, as float32, without any loss.
+        """
+        self.dtype = dtype
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
         self.last = IMAGE
@@ -52,14 +58,9 @@ class Assembler:
     def conv(self, name: str, layer: Layer, stride: int = 1, pad: int = 0) -> None:
         """Convolve what was given last."""
         self.nodes.append(Node('conv', name, (self.last,), stride=stride, pad=pad))
-        with np.errstate(over='ignore'):  # refused below
-            weight = np.ascontiguousarray(layer.weight).astype(self.dtype)
-        if not np.isfinite(weight).all():
-            raise ModelInvalid(
-                f"{name} has weights that {self.dtype} can't hold; use --dtype "
-                'float32, or train again where they are not finite'
-            )
-        self.tensors[f'{name}.weight'] = Tensor(f'{name}.weight', weight)
+        shared = self.dtype == CODEBOOK
+        weight = _shared(name, layer) if shared else _converted(name, layer, self.dtype)
+        self.tensors[weight.name] = weight
         self.tensors[f'{name}.bias'] = Tensor(f'{name}.bias', layer.bias.astype(np.float32))
         self.last = name
 
@@ -123,3 +124,26 @@ class Assembler:
     def _then(self, op: str, name: str, *inputs: str) -> None:
         self.nodes.append(Node(op, name, inputs))
         self.last = name
+
+
+def _converted(name: str, layer: Layer, dtype: str) -> Tensor:
+    with np.errstate(over='ignore'):  # refused below
+        weight = np.ascontiguousarray(layer.weight).astype(dtype)
+    if not np.isfinite(weight).all():
+        raise ModelInvalid(
+            f"{name} has weights that {dtype} can't hold; use --dtype "
+            'float32, or train again where they are not finite'
+        )
+    return Tensor(f'{name}.weight', weight)
+
+
+def _shared(name: str, layer: Layer) -> Tensor:
+    """Return the weights as codes, their codebook sorted and without unused entries."""
+    codebook, codes = np.unique(layer.weight, return_inverse=True)
+    if len(codebook) > MAX_CODEBOOK or not np.isfinite(codebook).all():
+        raise ModelInvalid(
+            f'{name} has {len(codebook):,} different weights; a codebook has at most '
+            f'{MAX_CODEBOOK}, all finite: use --dtype float16 or float32'
+        )
+    codes = codes.reshape(layer.weight.shape).astype(np.uint8)
+    return Tensor(f'{name}.weight', codes, codebook=codebook.astype(np.float32))

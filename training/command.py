@@ -63,7 +63,7 @@ def add_output(to: argparse.ArgumentParser, default: Identity | None = None) -> 
         '--dtype',
         default=DTYPES[0],
         choices=DTYPES,
-        help='how weights are stored (default: %(default)s)',
+        help='how weights are stored (default: %(default)s); codebook: shared ones, without loss',
     )
 
 

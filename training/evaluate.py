@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ examples:
   python -m training.evaluate imagenet.sqz --images PHOTOS.zip --json | jq .top1
   python -m training.evaluate models/cifar10.sqz --images cifar10.zip --backend onnxruntime \\
       --limit 500
+  python -m training.evaluate small.sqz --against squeezenet.sqz --images PHOTOS.zip
 """
 TOP = 5
 SHOWN = 5  # names in an error message
@@ -48,6 +49,7 @@ class Outcome:
     truth: NDArray[np.int64]  # (pictures,)
     ranked: NDArray[np.int64]  # (pictures, up to TOP), best first
     milliseconds: NDArray[np.float64] = field(repr=False)  # (pictures,): fit and inference
+    logits: NDArray[np.float32] = field(repr=False)  # (pictures, classes)
 
     def top(self, k: int) -> float:
         """Share of the pictures, in percent, whose class is among the ``k`` best."""
@@ -95,7 +97,7 @@ def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
     if 0 < limit < len(names):
         names = tuple(names[i * len(names) // limit] for i in range(limit))
     classes = truth(names, model.labels)
-    ranked, milliseconds = [], []
+    answers, milliseconds = [], []
     for name in tqdm(names, 'evaluating', unit=' pictures', disable=None):
         picture = archive.picture(name)
         if picture is None:
@@ -103,8 +105,10 @@ def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
         start = time.perf_counter()
         logits = model.backend.logits(frames.fit(picture, model.input))
         milliseconds.append((time.perf_counter() - start) * 1e3)
-        ranked.append(np.argsort(-logits, kind='stable')[:TOP])
-    return Outcome(np.array(classes), np.array(ranked), np.array(milliseconds))
+        answers.append(logits)
+    found = np.array(answers)
+    ranked = np.argsort(-found, axis=1, kind='stable')[:, :TOP]
+    return Outcome(np.array(classes), ranked, np.array(milliseconds), found)
 
 
 def summary(model: LoadedModel, outcome: Outcome) -> dict[str, object]:
@@ -119,6 +123,23 @@ def summary(model: LoadedModel, outcome: Outcome) -> dict[str, object]:
         'release': model.release,
         'identity': model.identity,
         'backend': model.backend.description,
+    }
+
+
+def against(outcome: Outcome, original: Outcome) -> dict[str, object]:
+    """
+    Return how far ``outcome`` is from another model's, its ``original``, on the same pictures.
+
+    The divergence is the mean of Kullback and Leibler's, in nats: it tells more of a compression
+    than the accuracy on the few pictures that are at hand.
+    """
+    expected, found = (_log_probabilities(one.logits) for one in (original, outcome))
+    divergence = (np.exp(expected) * (expected - found)).sum(axis=1).mean()
+    return {
+        'top1_original': round(original.top(1), 3),
+        'top5_original': round(original.top(TOP), 3),
+        'same_top1': round(float(100 * (outcome.ranked[:, 0] == original.ranked[:, 0]).mean()), 3),
+        'divergence': round(float(divergence), 5),
     }
 
 
@@ -144,6 +165,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--json', action='store_true', help='print one line of JSON')
     parser.add_argument('--by-class', action='store_true', help="each class's figures too")
+    parser.add_argument(
+        '--against', metavar='ORIGINAL.sqz', help='also compare with this model, run in fp32'
+    )
     add_runtime(parser, ('auto', *BACKENDS))
     parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
     return command.run(_evaluate, parser.parse_args(arguments))
@@ -154,14 +178,24 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = classifier.load(options.model, runtime(options))
     outcome = evaluate(model, archive, options.limit)
     figures = summary(model, outcome)
+    if options.against:
+        original = classifier.load(options.against, replace(runtime(options), precision='fp32'))
+        if original.labels != model.labels:
+            raise DataError(f'{options.against} has other labels than {options.model}')
+        figures |= against(outcome, evaluate(original, archive, options.limit))
     classes = by_class(outcome, model.labels) if options.by_class else {}
     if options.json:
         print(json.dumps({**figures, 'classes': classes} if classes else figures))
         return
     for key, value in figures.items():
-        print(f'{key:10} {value}')
+        print(f'{key:13} {value}')
     for label, row in classes.items():
         print(f'  {row["top1"]:7.2f} %  {label:24} mostly taken for: {row["taken_for"] or "-"}')
+
+
+def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _folded(label: str) -> str:

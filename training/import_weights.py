@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   python -m training.import_weights deep-compressed squeezenet.net --labels labels.txt \\
-      -o squeezenet.sqz
+      --dtype codebook -o squeezenet.sqz
   python -m training.import_weights torchvision squeezenet1_1 -o squeezenet1_1.sqz
 
 then:

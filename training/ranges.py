@@ -10,6 +10,8 @@ the outputs nearer to those in fp32 than the largest value seen, or a percentile
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,11 +25,12 @@ from sqz_perception.model.int8 import (
     quantised_values,
 )
 from sqz_perception.model.network import Model
-from training.torch_network import TorchNetwork, batches
+from training.torch_network import TorchNetwork, Watch, batches
 
 BATCH = 16  # pictures
 BIN_SHIFT = 16  # of a float32's bits: sign, exponent and 7 bits of the mantissa make a bin
 BINS = 2**15  # from 0 to infinity and beyond, 128 to the octave
+DIGITS = 4  # of a range: more would only make the file larger
 OCTAVES = 3  # below the largest value, where the range is looked for
 
 
@@ -48,8 +51,27 @@ def calibrate(model: Model, pictures: NDArray[np.uint8]) -> dict[str, float]:
             raise DataError(f'{model.name}: the output of {name} is infinite or no number')
         if histogram[1:].any():
             levels = UNSIGNED_LEVELS if name in unsigned else SIGNED_LEVELS
-            ranges[name] = best_range(histogram, levels)
+            ranges[name] = float(f'{best_range(histogram, levels):.{DIGITS}g}')
     return ranges
+
+
+def rounding(model: Model, ranges: Mapping[str, float]) -> Watch:
+    """
+    Return a watch for TorchNetwork that rounds each value with a range as int8 arithmetic does.
+
+    It works in place: the values are gone afterwards.
+    """
+    unsigned = never_negative(model)
+
+    def watch(name: str, values: torch.Tensor) -> torch.Tensor | None:
+        if name not in ranges:
+            return None
+        levels = UNSIGNED_LEVELS if name in unsigned else SIGNED_LEVELS
+        lowest = 0 if name in unsigned else -SIGNED_LEVELS - 1
+        step = ranges[name] / levels
+        return values.div_(step).round_().clamp_(lowest, levels).mul_(step)
+
+    return watch
 
 
 def histograms(model: Model, pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:

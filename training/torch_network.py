@@ -61,6 +61,12 @@ class TorchNetwork(nn.Module):
             keep(node.name, self.apply_node(node, [values[name] for name in node.inputs]))
         return values[self.nodes[-1].name].flatten(1)
 
+    def replace(self, name: str, weight: NDArray, bias: NDArray) -> None:
+        """Give a convolution another weight (out, in, rows, columns) and bias (out,)."""
+        with torch.no_grad():
+            self.weights[name].copy_(torch.from_numpy(weight))
+            self.biases[name].copy_(torch.from_numpy(bias))
+
     def preprocess(self, pictures: Tensor) -> Tensor:
         """Return what the first convolution sees, float32 (N, 3, H, W)."""
         x = pictures.permute(0, 3, 1, 2).float()

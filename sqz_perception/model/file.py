@@ -1,11 +1,11 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The .sqz model file: the only module that knows its bytes. ``docs/format.md`` is the specification.
+The .sqz model file. ``docs/format.md`` is the specification.
 
 A reader believes nothing it has not checked: the lengths against the file, the checksum against
-the bytes, each tensor's size against what is left, and at the end the identity (a SHA-256 of
-what was decoded) against the header.
+the bytes, each tensor's size against what is left or against what so small a file may become,
+and at the end the identity (a SHA-256 of what was decoded) against the header.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import os
 import struct
 import tempfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sqz_perception.errors import (
     ModelCorrupt,
@@ -27,7 +29,8 @@ from sqz_perception.errors import (
     ModelTooNew,
     ModelTruncated,
 )
-from sqz_perception.model import metadata
+from sqz_perception.model import codec, metadata
+from sqz_perception.model.codec import Kind
 from sqz_perception.model.metadata import TensorInfo
 from sqz_perception.model.network import Model, Tensor, trace
 
@@ -38,11 +41,15 @@ HEADER = struct.Struct(
     '<8sHHIIQ32s'
 )  # magic, version, reserved, meta stored, meta, tensors, identity
 CHECKSUM = struct.Struct('<I')  # CRC-32 of all bytes before it
-CODED = struct.Struct('<BI')  # coding, stored bytes
-PLAIN = 0
+LENGTH = struct.Struct('<I')  # of a plain payload
+PLAIN, CODED = 0, 1  # a record's first byte
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_META_BYTES = 4 * 2**20
+# What coded tensors may become: zeros cost nothing, so without this a small file could be huge.
+MAX_CODED_BYTES, MAX_GROWTH = 2**20, 64  # bytes, and bytes for each of the file's
+
+Parts = list[NDArray]  # a tensor's steps or codebook, if it has any, and its values
 
 
 def read(path: str | os.PathLike[str]) -> Model:
@@ -63,10 +70,10 @@ def read(path: str | os.PathLike[str]) -> Model:
         raise type(error)(f'{path}: {error}') from error
 
 
-def write(model: Model, path: str | os.PathLike[str]) -> int:
+def write(model: Model, path: str | os.PathLike[str], *, plain: bool = False) -> int:
     """Write ``model`` to ``path`` and return its bytes; the old file stays until then."""
     path = Path(path)
-    data = encode(model)
+    data = encode(model, plain=plain)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     temporary = Path(name)
     try:
@@ -82,16 +89,24 @@ def write(model: Model, path: str | os.PathLike[str]) -> int:
     return len(data)
 
 
-def encode(model: Model) -> bytes:
-    """Return the bytes of ``model``'s file. Raise ModelInvalid where it contradicts itself."""
+def encode(model: Model, *, plain: bool = False) -> bytes:
+    """
+    Return the bytes of ``model``'s file. Raise ModelInvalid where it contradicts itself.
+
+    Tensors are coded where that makes the file smaller, unless ``plain`` forbids it.
+    """
     meta = metadata.encode(model)
     metadata.decode(meta)  # what we would refuse to read we must not write
     trace(model)
-    plain = [_plain(tensor) for tensor in model.tensors.values()]
+    parts = [_parts(tensor) for tensor in model.tensors.values()]
     stored_meta = zlib.compress(meta, 9)
-    tensors = b''.join(CODED.pack(PLAIN, len(data)) + data for data in plain)
+    head = HEADER.size + len(stored_meta)
+    tensors = _plain_section(parts)
+    coded = None if plain else _coded_section(parts)
+    if coded and len(coded) < len(tensors) and _may_become(_bytes(parts), head + len(coded)):
+        tensors = coded
     header = HEADER.pack(
-        MAGIC, VERSION, 0, len(stored_meta), len(meta), len(tensors), _digest(meta, plain)
+        MAGIC, VERSION, 0, len(stored_meta), len(meta), len(tensors), _digest(meta, parts)
     )
     body = header + stored_meta + tensors
     return body + CHECKSUM.pack(zlib.crc32(body))
@@ -103,12 +118,12 @@ def decode(data: bytes) -> Model:
     meta = _inflate(data[HEADER.size : HEADER.size + meta_stored], meta_length)
     info = metadata.decode(meta)
     start = HEADER.size + meta_stored
-    plain = _split(memoryview(data)[start : start + tensors_length], info.tensors)
-    if _digest(meta, plain) != identity:
+    parts = _split(memoryview(data)[start : start + tensors_length], info.tensors, len(data))
+    if _digest(meta, parts) != identity:
         raise ModelCorrupt('the content does not match its identity; get the file again')
     tensors = {
-        tensor.name: _tensor(tensor, payload)
-        for tensor, payload in zip(info.tensors, plain, strict=True)
+        tensor.name: _tensor(tensor, found)
+        for tensor, found in zip(info.tensors, parts, strict=True)
     }
     model = info.model(tensors)
     trace(model)
@@ -118,7 +133,7 @@ def decode(data: bytes) -> Model:
 def identity(model: Model) -> str:
     """Return the model's identity, a SHA-256 in hex: the same however its tensors are coded."""
     meta = metadata.encode(model)
-    return _digest(meta, [_plain(tensor) for tensor in model.tensors.values()]).hex()
+    return _digest(meta, [_parts(tensor) for tensor in model.tensors.values()]).hex()
 
 
 def _checked_header(data: bytes) -> tuple[int, int, int, bytes]:
@@ -154,54 +169,107 @@ def _inflate(stored: bytes, length: int) -> bytes:
     return meta
 
 
-def _split(section: memoryview, infos: tuple[TensorInfo, ...]) -> list[memoryview]:
-    """Return each tensor's plain bytes; every length is checked before it is believed."""
-    payloads = []
+def _split(section: memoryview, infos: tuple[TensorInfo, ...], file_bytes: int) -> list[Parts]:
+    """Return each tensor's arrays; every length is checked before it is believed."""
+    found: dict[str, Parts] = {}
+    coded: list[TensorInfo] = []
     for info in infos:
-        if len(section) < CODED.size:
+        if not len(section):
             raise ModelInvalid(f'the tensor section ends before {info.name!r}')
-        coding, stored = CODED.unpack_from(section)
-        if coding != PLAIN:
+        coding, section = section[0], section[1:]
+        if coding == PLAIN:
+            found[info.name], section = _take_plain(section, info)
+        elif coding == CODED:
+            coded.append(info)
+        else:
             raise ModelTooNew(
                 f'{info.name!r} has the unknown coding {coding}: update sqz_perception'
             )
-        if stored != info.plain_bytes or stored > len(section) - CODED.size:
-            raise ModelInvalid(f'{info.name!r} has {stored:,} bytes, not {info.plain_bytes:,}')
-        payloads.append(section[CODED.size : CODED.size + stored])
-        section = section[CODED.size + stored :]
-    if len(section):
+    if coded:
+        found.update(_take_coded(section, coded, file_bytes))
+    elif len(section):
         raise ModelInvalid(f'{len(section):,} bytes follow the last tensor')
-    return payloads
+    return [found[info.name] for info in infos]
 
 
-def _plain(tensor: Tensor) -> bytes:
-    """Return a tensor's plain bytes: steps or codebook, then values, last axis fastest."""
-    values = tensor.values.astype(tensor.values.dtype.newbyteorder('<')).tobytes()
-    scale = tensor.codebook if tensor.step is None else tensor.step
-    return values if scale is None else scale.astype('<f4').tobytes() + values
+def _take_plain(section: memoryview, info: TensorInfo) -> tuple[Parts, memoryview]:
+    if len(section) < LENGTH.size:
+        raise ModelInvalid(f'the tensor section ends in {info.name!r}')
+    (stored,) = LENGTH.unpack_from(section)
+    payload, rest = section[LENGTH.size :][:stored], section[LENGTH.size + stored :]
+    if stored != info.plain_bytes or len(payload) != stored:
+        raise ModelInvalid(f'{info.name!r} has {stored:,} bytes, not {info.plain_bytes:,}')
+    parts = []
+    for kind in _kinds(info):
+        little = kind.dtype.newbyteorder('<')
+        parts.append(np.frombuffer(payload, little, kind.size).astype(kind.dtype))
+        payload = payload[parts[-1].nbytes :]
+    return parts, rest
 
 
-def _tensor(info: TensorInfo, payload: memoryview) -> Tensor:
+def _take_coded(section: memoryview, infos: list[TensorInfo], file_bytes: int) -> dict[str, Parts]:
+    size = sum(info.plain_bytes for info in infos)
+    if not _may_become(size, file_bytes):
+        raise ModelInvalid(f'{file_bytes:,} bytes claim to hold {size:,}; no model is like that')
+    kinds = [_kinds(info) for info in infos]
+    arrays = iter(codec.decode(section, [kind for row in kinds for kind in row]))
+    return {info.name: [next(arrays) for _ in row] for info, row in zip(infos, kinds, strict=True)}
+
+
+def _may_become(size: int, file_bytes: int) -> bool:
+    return size <= MAX_CODED_BYTES + MAX_GROWTH * file_bytes
+
+
+def _kinds(info: TensorInfo) -> list[Kind]:
+    """Return what a tensor's arrays are: steps or codebook, if it has any, then the values."""
     scales = info.steps + info.codebook
-    scale = np.frombuffer(payload, '<f4', count=scales).astype(np.float32)
-    values = np.frombuffer(payload, info.dtype.newbyteorder('<'), offset=4 * scales)
-    floats = (scale, values) if values.dtype.kind == 'f' else (scale,)
-    if not all(np.isfinite(part).all() for part in floats):
+    scale = [Kind(np.dtype(np.float32), (scales,))] if scales else []
+    return [*scale, Kind(info.dtype, info.shape)]
+
+
+def _parts(tensor: Tensor) -> Parts:
+    scale = tensor.codebook if tensor.step is None else tensor.step
+    if scale is None:
+        return [tensor.values]
+    return [np.asarray(scale, np.float32).reshape(-1), tensor.values]
+
+
+def _plain_section(parts: list[Parts]) -> bytes:
+    payloads = [b''.join(map(_little, row)) for row in parts]
+    return b''.join(bytes([PLAIN]) + LENGTH.pack(len(data)) + data for data in payloads)
+
+
+def _coded_section(parts: list[Parts]) -> bytes:
+    return bytes([CODED]) * len(parts) + codec.encode([part for row in parts for part in row])
+
+
+def _bytes(parts: list[Parts]) -> int:
+    return sum(part.nbytes for row in parts for part in row)
+
+
+def _little(array: NDArray) -> bytes:
+    """Return an array's bytes, little-endian, last axis fastest."""
+    return array.astype(array.dtype.newbyteorder('<'), copy=False).tobytes()
+
+
+def _tensor(info: TensorInfo, parts: Parts) -> Tensor:
+    if not all(np.isfinite(part).all() for part in parts if part.dtype.kind == 'f'):
         raise ModelInvalid(f'{info.name!r} holds values that are not finite')
-    values = values.astype(info.dtype).reshape(info.shape)
+    values = parts[-1].reshape(info.shape)
     if info.codebook:
         if values.max() >= info.codebook:
             raise ModelInvalid(f'{info.name!r} has a code beyond its {info.codebook} entries')
-        return Tensor(info.name, values, codebook=scale)
+        return Tensor(info.name, values, codebook=parts[0])
     if info.step_shape is None:
         return Tensor(info.name, values)
-    if not (scale > 0).all():
+    if not (parts[0] > 0).all():
         raise ModelInvalid(f'{info.name!r} has a step that is not positive')
-    return Tensor(info.name, values, scale.reshape(info.step_shape))
+    return Tensor(info.name, values, parts[0].reshape(info.step_shape))
 
 
-def _digest(meta: bytes, plain: list[bytes] | list[memoryview]) -> bytes:
+def _digest(meta: bytes, parts: Iterable[Parts]) -> bytes:
     digest = hashlib.sha256(len(meta).to_bytes(4, 'little') + meta)
-    for payload in plain:
-        digest.update(payload)
+    for row in parts:
+        for part in row:
+            digest.update(_little(part))
     return digest.digest()

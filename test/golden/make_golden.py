@@ -19,8 +19,12 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
+from coded import coded_model  # noqa: E402
 from sqz_perception.errors import ModelError  # noqa: E402
-from sqz_perception.model import file  # noqa: E402
+from sqz_perception.model import codec, file  # noqa: E402
+from sqz_perception.model.bits import BitWriter  # noqa: E402
+from sqz_perception.model.network import Model  # noqa: E402
+from sqz_perception.model.tables import Table  # noqa: E402
 from tiny import tiny_model  # noqa: E402
 
 
@@ -34,19 +38,27 @@ def patched(data: bytes, offset: int, new: bytes) -> bytes:
 
 def good() -> None:
     for dtype in (np.float32, np.float16, np.int8):
-        model = tiny_model(dtype=dtype)
-        path = HERE / f'good-{np.dtype(dtype).name}.sqz'
-        file.write(model, path)
-        tensors = {
-            name: [str(tensor.values.dtype), float(np.float64(tensor.dense()).sum())]
-            for name, tensor in model.tensors.items()
-        }
-        facts = {'identity': file.identity(model), 'tensors': tensors}
-        path.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n')
+        write_good(np.dtype(dtype).name, tiny_model(dtype=dtype), plain=True)
+    write_good('coded', coded_model())
+    write_good('codebook-and-ranges', coded_model(), plain=True)
+    write_good('coded-two-lanes', coded_model(channels=150, zeros=0.97))
+    for dtype in (np.float32, np.float16):
+        write_good(f'coded-{np.dtype(dtype).name}', tiny_model(dtype=dtype))
+
+
+def write_good(name: str, model: Model, *, plain: bool = False) -> None:
+    path = HERE / f'good-{name}.sqz'
+    file.write(model, path, plain=plain)
+    tensors = {
+        name: [str(tensor.values.dtype), float(np.float64(tensor.dense()).sum())]
+        for name, tensor in model.tensors.items()
+    }
+    facts = {'identity': file.identity(model), 'tensors': tensors}
+    path.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n')
 
 
 def bad() -> None:
-    data = file.encode(tiny_model(dtype=np.int8))
+    data = file.encode(tiny_model(dtype=np.int8), plain=True)
     meta_stored = struct.unpack_from('<I', data, 12)[0]
     tensors = file.HEADER.size + meta_stored
     cases = {
@@ -64,6 +76,7 @@ def bad() -> None:
         'wrong-identity': patched(data, 28, b'\0' * 32),
         'unknown-coding': patched(data, tensors, b'\x07'),
         'tensor-length-lies': patched(data, tensors + 1, b'\xff\xff\xff\xff'),
+        **bad_coded(),
     }
     for name, content in cases.items():
         path = HERE / f'bad-{name}.sqz'
@@ -74,6 +87,75 @@ def bad() -> None:
             path.with_suffix('.txt').write_text(f'{type(error).__name__}: {error}\n')
         else:
             raise SystemExit(f'{path} decodes')
+
+
+def bad_coded() -> dict[str, bytes]:
+    model = coded_model()
+    data = file.encode(model)
+    start = file.HEADER.size + struct.unpack_from('<I', data, 12)[0]
+    section = data[start:-4]
+    first = len(model.tensors)  # byte of the description, behind the records
+    states = first + description_bytes(model)
+    cases = {
+        'unknown-coding': b'\x02' + section[1:],
+        'no-records': section[:1],
+        'cut-description': section[: states - 9],
+        'cut-words': section[: states + 100],
+        'cut-raw-bits': section[:-1],
+        'tail': section + b'\0',
+        'state-too-low': section[: states + 2] + b'\0\0' + section[states + 4 :],
+        'word-flipped': section[: states + 100]
+        + bytes([section[states + 100] ^ 1])
+        + section[states + 101 :],
+        'raw-bit-flipped': section[:-2] + bytes([section[-2] ^ 1]) + section[-1:],
+        'table-too-wide': section[:first] + table(Table(1024, 0, rises=(0,))),
+        'table-too-coarse': section[:first] + table(Table(1, 0, grain=5, rises=(0,))),
+        'endless-number': section[:first] + b'\0' * 20,
+    }
+    return {
+        **{f'coded-{name}': with_section(data, new) for name, new in cases.items()},
+        'coded-bomb': bomb(data),
+    }
+
+
+def description_bytes(model: Model) -> int:
+    writer = BitWriter()
+    for tensor in model.tensors.values():
+        for array in file._parts(tensor):
+            kind = codec.Kind(array.dtype, array.shape)
+            codec._write_plan(writer, codec._plan(array, kind)[0], kind)
+    return len(writer.bytes())
+
+
+def table(lie: Table) -> bytes:
+    """Return a description that begins with a constant step and a table that lies."""
+    writer = BitWriter()
+    writer.bits(1, 2)  # steps
+    writer.bits(1, 1)  # constant
+    writer.signed(-40)
+    writer.bits(0, 1)  # not constant
+    writer.signed(0)
+    lie.write(writer)
+    return writer.bytes() + b'\0' * 20
+
+
+def with_section(data: bytes, section: bytes) -> bytes:
+    fields = list(file.HEADER.unpack_from(data))
+    fields[5] = len(section)
+    head = file.HEADER.pack(*fields) + data[file.HEADER.size : file.HEADER.size + fields[3]]
+    return reseal(head + section + b'\0\0\0\0')
+
+
+def bomb(data: bytes) -> bytes:
+    """Return a file whose metadata claims a quarter of a billion weights, all coded as one."""
+    fields = list(file.HEADER.unpack_from(data))
+    document = json.loads(zlib.decompress(data[file.HEADER.size : file.HEADER.size + fields[3]]))
+    document['tensors'][0][2] = [2**14, 2**14, 1, 1]
+    meta = json.dumps(document, sort_keys=True, separators=(',', ':')).encode()
+    stored = zlib.compress(meta, 9)
+    section = b'\x01' * len(document['tensors']) + b'\xff' * 20
+    fields[3:6] = [len(stored), len(meta), len(section)]
+    return reseal(file.HEADER.pack(*fields) + stored + section + b'\0\0\0\0')
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coded import coded_model
 from sqz_perception.errors import (
     ModelCorrupt,
     ModelError,
@@ -25,11 +27,12 @@ from sqz_perception.errors import (
     ModelTruncated,
 )
 from sqz_perception.model import file
-from sqz_perception.model.network import Model, SelfTest
+from sqz_perception.model.network import Model, SelfTest, Tensor
 from tiny import tiny_model
 
 GOLDEN = Path(__file__).parent.parent / 'golden'
-DATA = file.encode(tiny_model(dtype=np.int8))
+DATA = file.encode(tiny_model(dtype=np.int8), plain=True)
+CODED = file.encode(coded_model())
 
 
 def reseal(data: bytes) -> bytes:
@@ -64,10 +67,16 @@ def same(a: Model, b: Model) -> bool:
         x.name == y.name
         and x.values.dtype == y.values.dtype
         and np.array_equal(x.values, y.values)
-        and (x.step is None) == (y.step is None)
-        and (x.step is None or np.array_equal(x.step, y.step))
+        and same_scale(x.step, y.step)
+        and same_scale(x.codebook, y.codebook)
         for x, y in zip(a.tensors.values(), b.tensors.values(), strict=True)
     )
+
+
+def same_scale(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b)
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float16, np.int8])
@@ -122,21 +131,23 @@ def test_there_are_golden_files() -> None:
     assert len(list(GOLDEN.glob('bad-*.sqz'))) >= 8
 
 
-def test_every_flipped_bit_is_noticed() -> None:
-    for position in range(len(DATA)):
+@pytest.mark.parametrize('whole', [DATA, CODED], ids=['plain', 'coded'])
+def test_every_flipped_bit_is_noticed(whole: bytes) -> None:
+    for position in range(len(whole)):
         for bit in range(8):
-            damaged = bytearray(DATA)
+            damaged = bytearray(whole)
             damaged[position] ^= 1 << bit
             with pytest.raises((ModelCorrupt, ModelNotSqz, ModelTooNew, ModelTruncated)):
                 file.decode(bytes(damaged))
 
 
-def test_every_cut_is_noticed() -> None:
-    for length in range(len(DATA)):
+@pytest.mark.parametrize('whole', [DATA, CODED], ids=['plain', 'coded'])
+def test_every_cut_is_noticed(whole: bytes) -> None:
+    for length in range(len(whole)):
         with pytest.raises((ModelTruncated, ModelNotSqz)):
-            file.decode(DATA[:length])
+            file.decode(whole[:length])
     with pytest.raises(ModelTruncated):
-        file.decode(DATA + b'\0')
+        file.decode(whole + b'\0')
 
 
 @given(st.binary(max_size=200))
@@ -145,17 +156,17 @@ def test_noise_is_no_model(noise: bytes) -> None:
         file.decode(noise)
 
 
-@given(st.data())
-def test_a_resealed_change_is_a_named_error(data: st.DataObject) -> None:
+@given(st.data(), st.sampled_from([DATA, CODED]))
+def test_a_resealed_change_is_a_named_error(data: st.DataObject, whole: bytes) -> None:
     """Someone who fixes the checksum still can't get past the structure and the identity."""
-    changed = bytearray(DATA)
+    changed = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
-        position = data.draw(st.integers(0, len(DATA) - 5))
+        position = data.draw(st.integers(0, len(whole) - 5))
         changed[position] = data.draw(st.integers(0, 255))
-    if bytes(changed) == DATA:
-        return
-    with pytest.raises(ModelError):
-        file.decode(reseal(bytes(changed)))
+    try:
+        assert same(file.decode(reseal(bytes(changed))), file.decode(whole))
+    except ModelError:
+        assert bytes(changed) != whole
 
 
 json_values = st.recursive(
@@ -240,8 +251,8 @@ def with_identity(data: bytes) -> bytes:
     meta = zlib.decompress(data[file.HEADER.size : start])
     payloads, rest = [], data[start:-4]
     while rest:
-        length = file.CODED.unpack_from(rest)[1] + file.CODED.size
-        payloads.append(rest[file.CODED.size : length])
+        length = 5 + file.LENGTH.unpack_from(rest, 1)[0]
+        payloads.append([np.frombuffer(rest[5:length], np.uint8)])
         rest = rest[length:]
     fields[6] = file._digest(meta, payloads)
     return reseal(file.HEADER.pack(*fields) + data[file.HEADER.size :])
@@ -275,3 +286,82 @@ def test_self_test_needs_answers_for_known_classes() -> None:
     model = replace(tiny_model(), self_test=SelfTest((1,), ((7,),), ((0.5,),)))
     with pytest.raises(ModelInvalid, match='from 0 to 4'):
         file.encode(model)
+
+
+def test_coded_and_plain_files_hold_the_same_model() -> None:
+    model = coded_model()
+    plain = file.encode(model, plain=True)
+    assert len(CODED) < 0.6 * len(plain)
+    assert same(file.decode(CODED), model)
+    assert same(file.decode(plain), model)
+    assert CODED[28:60] == plain[28:60] == bytes.fromhex(file.identity(model))
+    assert file.encode(file.decode(CODED)) == CODED
+
+
+def test_what_can_not_be_made_smaller_stays_plain() -> None:
+    rng = np.random.default_rng(0)
+    model = tiny_model(dtype=np.float32)
+    for tensor in model.tensors.values():
+        tensor.values[...] = rng.permutation(
+            2.0 ** np.linspace(-99, 99, tensor.values.size)
+        ).reshape(tensor.values.shape)
+    assert file.encode(model) == file.encode(model, plain=True)
+
+
+def test_a_file_may_mix_coded_and_plain_tensors() -> None:
+    """Written here only; a reader must take it."""
+    model = coded_model()
+    tensors = list(model.tensors.values())
+    parts = [file._parts(tensor) for tensor in tensors]
+    mixed = b''.join(
+        file._plain_section([row]) if i % 2 else bytes([file.CODED]) for i, row in enumerate(parts)
+    ) + file.codec.encode([part for row in parts[::2] for part in row])
+    assert same(file.decode(with_section(CODED, mixed)), model)
+
+
+def with_section(data: bytes, section: bytes) -> bytes:
+    """Return the file with another tensor section."""
+    fields = list(file.HEADER.unpack_from(data))
+    fields[5] = len(section)
+    head = file.HEADER.pack(*fields) + data[file.HEADER.size : file.HEADER.size + fields[3]]
+    return reseal(head + section + b'\0\0\0\0')
+
+
+def all_zero(out: int) -> Model:
+    """Return a model of one tensor of 512 * ``out`` zeros, which cost nothing."""
+    model = tiny_model()
+    return replace(
+        model,
+        nodes=(replace(model.nodes[0], stride=1), replace(model.nodes[-1], inputs=('conv1',))),
+        tensors={
+            'conv1.weight': Tensor(
+                'conv1.weight', np.zeros((out, 3, 19, 9), np.int8), np.float32(1)
+            ),
+            'conv1.bias': Tensor('conv1.bias', np.zeros(out, np.float16)),
+        },
+        labels=('x',) * out,
+    )
+
+
+def test_a_small_file_holds_no_huge_model() -> None:
+    small, large = all_zero(1000), all_zero(20_000)
+    data = file.encode(small)
+    assert len(data) < 4000
+    assert same(file.decode(data), small)
+    plain = file.encode(large)  # too many zeros to be coded
+    assert len(plain) > 10_000_000
+    assert same(file.decode(plain), large)
+    section = file._coded_section([file._parts(tensor) for tensor in large.tensors.values()])
+    tracemalloc.start()
+    with pytest.raises(ModelInvalid, match='no model is like that'):
+        file.decode(with_section(plain, section))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * 2**20  # the labels
+
+
+def test_codes_beyond_their_codebook_are_refused() -> None:
+    model = coded_model()
+    model.tensors['conv10.weight'].values[0, 0, 0, 0] = 200
+    with pytest.raises(ModelInvalid, match='beyond its 15 entries'):
+        file.decode(file.encode(model))

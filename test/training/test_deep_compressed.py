@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqz_perception.errors import ImportFailed
+from sqz_perception.errors import ImportFailed, ModelInvalid
 from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import load
 from sqz_perception.model import file
@@ -84,6 +84,34 @@ def test_every_weight_and_bias_comes_back(density: float) -> None:
     for name, layer in layers.items():
         np.testing.assert_array_equal(decoded[name].weight, layer.weight)
         np.testing.assert_array_equal(decoded[name].bias, layer.bias)
+
+
+def test_a_codebook_keeps_shared_weights_without_loss(tmp_path: Path) -> None:
+    layers = random_layers(2, 0.02)
+    labels = tuple(f'class {i}' for i in range(1000))
+    shared, whole = (
+        deep_compressed.to_model(layers, labels, Identity('net'), dtype)
+        for dtype in ('codebook', 'float32')
+    )
+    assert shared.self_test == whole.self_test
+    size = file.write(shared, tmp_path / 'shared.sqz')
+    assert size < file.write(whole, tmp_path / 'whole.sqz')
+    found = file.read(tmp_path / 'shared.sqz')
+    for name, tensor in whole.tensors.items():
+        np.testing.assert_array_equal(found.tensors[name].dense(), tensor.dense())
+    for name in deep_compressed.shapes():
+        codebook = found.tensors[f'{name}.weight'].codebook
+        assert codebook is not None
+        assert (np.diff(codebook) > 0).all()
+        assert 0 in codebook
+
+
+def test_too_many_different_weights_for_a_codebook_are_named() -> None:
+    layers = dict(LAYERS)
+    weight = np.arange(layers['conv1'].weight.size, dtype=np.float32)
+    layers['conv1'] = Layer(weight.reshape(layers['conv1'].weight.shape), layers['conv1'].bias)
+    with pytest.raises(ModelInvalid, match='14,112 different weights; a codebook has at most 256'):
+        deep_compressed.to_model(layers, ('x',) * 1000, Identity('net'), 'codebook')
 
 
 def test_the_network_is_squeezenet() -> None:

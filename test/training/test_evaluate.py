@@ -106,7 +106,7 @@ def test_a_limit_takes_pictures_of_all_classes(
 
 
 def test_top_five_of_fewer_classes_is_all() -> None:
-    outcome = Outcome(np.array([0, 1]), np.array([[1, 0], [1, 0]]), np.ones(2))
+    outcome = Outcome(np.array([0, 1]), np.array([[1, 0], [1, 0]]), np.ones(2), np.zeros((2, 2)))
     assert (outcome.top(1), outcome.top(5)) == (50.0, 100.0)
 
 

@@ -1,0 +1,148 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A network seen from inside, on calibration pictures: what each convolution takes and matters.
+
+A march goes through the layers once, with all pictures at once, so that a layer may be changed
+before the next one sees what it gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from sqz_perception.model.network import IMAGE, Model, Node, trace
+from training.torch_network import TorchNetwork, Watch
+
+BATCH = 25  # pictures
+SAMPLES = 24_000  # places of a layer's output, over all pictures, whose inputs are looked at
+DRAWS = 2  # labels drawn from the original's answer to each picture
+
+Visit = Callable[[Node, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """
+    How much the answer depends on each output channel of a convolution, each (out,), float64.
+
+    Both are mean squared gradients of the log-likelihood, which is the divergence's curvature:
+    ``weight`` for errors that differ from place to place, summed over the places; ``bias`` for
+    one that is everywhere the same.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass
+class Pictures:
+    """Calibration pictures, uint8 (N, H, W, 3) in BGR, and the places that are sampled."""
+
+    model: Model
+    values: NDArray[np.uint8]
+    places: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Draw the places: for each convolution (N, n) indices into rows x columns."""
+        shapes, generator = trace(self.model), torch.Generator().manual_seed(0)
+        self.places = {
+            node.name: self._draw(math.prod(shapes[node.name][1:]), generator)
+            for node in self.model.convolutions
+        }
+
+    def march(self, net: TorchNetwork, visit: Visit, watch: Watch | None = None) -> None:
+        """
+        Call ``visit`` with each convolution and the samples (N * n, K) of what it takes.
+
+        ``watch`` is as for the network: what it returns takes the place of a value.
+        """
+        instead = watch or (lambda name, value: None)
+        image = torch.cat([net.preprocess(batch) for batch in self._batches()])
+        values = {IMAGE: _first(instead(IMAGE, image), image)}
+        with torch.no_grad():
+            for index, node in enumerate(self.model.nodes):
+                if node.op == 'conv':
+                    visit(node, self._samples(node, values[node.inputs[0]]))
+                value = _in_batches(net, node, [values[name] for name in node.inputs])
+                values[node.name] = _first(instead(node.name, value), value)
+                later = {name for after in self.model.nodes[index + 1 :] for name in after.inputs}
+                values = {name: value for name, value in values.items() if name in later}
+
+    def importance(self, net: TorchNetwork) -> dict[str, Importance]:
+        """Return the importance of each convolution's channels in ``net``."""
+        nodes = self.model.convolutions
+        empty = {node.name: torch.zeros(len(net.biases[node.name])).double() for node in nodes}
+        weight, bias = empty, {name: zero.clone() for name, zero in empty.items()}
+        generator = torch.Generator().manual_seed(0)
+        for batch in self._batches():
+            outputs: dict[str, Tensor] = {}
+
+            def watch(name: str, value: Tensor, outputs: dict[str, Tensor] = outputs) -> None:
+                if name in empty:
+                    outputs[name] = value
+
+            logits = net(batch, watch)
+            drawn = torch.multinomial(logits.detach().softmax(1), DRAWS, True, generator=generator)
+            for labels in drawn.T:
+                loss = functional.cross_entropy(logits, labels, reduction='sum')
+                found = torch.autograd.grad(loss, list(outputs.values()), retain_graph=True)
+                for name, gradient in zip(outputs, found, strict=True):
+                    weight[name] += (gradient.double() ** 2).sum((0, 2, 3))
+                    bias[name] += (gradient.double().sum((2, 3)) ** 2).sum(0)
+        count = DRAWS * len(self.values)
+        return {name: Importance(weight[name] / count, bias[name] / count) for name in empty}
+
+    def logits(
+        self, net: TorchNetwork, most: int | None = None, watch: Watch | None = None
+    ) -> Tensor:
+        """Return the logits (n, classes) of ``most`` pictures, taken evenly, or of all."""
+        every = -(-len(self.values) // most) if most else 1
+        with torch.no_grad():
+            batches = torch.from_numpy(self.values[::every]).split(BATCH)
+            return torch.cat([net(batch, watch) for batch in batches])
+
+    def _batches(self) -> tuple[Tensor, ...]:
+        return torch.from_numpy(self.values).split(BATCH)
+
+    def _draw(self, places: int, generator: torch.Generator) -> Tensor:
+        count = min(places, max(1, SAMPLES // len(self.values)))
+        rows = [torch.randperm(places, generator=generator)[:count] for _ in self.values]
+        return torch.stack(rows)
+
+    def _samples(self, node: Node, x: Tensor) -> Tensor:
+        """Return what a kernel sees at the drawn places: x (N, C, H, W) -> (N * n, C * k * k)."""
+        kernel = self.model.tensors[node.weight].values.shape[2:]
+        x = functional.pad(x, (node.pad,) * 4)
+        count, channels, _, columns = x.shape
+        across = (columns - kernel[1]) // node.stride + 1
+        places = self.places[node.name]
+        first = (places // across * columns + places % across) * node.stride  # (N, n)
+        inside = torch.arange(kernel[0])[:, None] * columns + torch.arange(kernel[1])
+        index = (first[:, :, None] + inside.reshape(-1)).reshape(count, 1, -1)
+        seen = x.reshape(count, channels, -1).gather(2, index.expand(-1, channels, -1))
+        seen = seen.reshape(count, channels, places.shape[1], -1).permute(0, 2, 1, 3)
+        return seen.reshape(count * places.shape[1], -1)
+
+
+def divergence(original: Tensor, other: Tensor) -> float:
+    """Return the mean Kullback-Leibler divergence of two answers (N, classes), in nats."""
+    expected, found = original.double().log_softmax(1), other.double().log_softmax(1)
+    return float((expected.exp() * (expected - found)).sum(1).mean())
+
+
+def _first(instead: Tensor | None, value: Tensor) -> Tensor:
+    return value if instead is None else instead
+
+
+def _in_batches(net: TorchNetwork, node: Node, inputs: list[Tensor]) -> Tensor:
+    parts = zip(*(x.split(BATCH) for x in inputs), strict=True)
+    return torch.cat([net.apply_node(node, list(part)) for part in parts])

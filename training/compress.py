@@ -1,0 +1,383 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Make a model file small, and its small integers the weights of a fast int8 network.
+
+No training: some 250 pictures, of any kind that the network is made for and without labels, show
+what each layer takes and how much the answer depends on it. One number, the trade, says how much
+of the answer a bit is worth; it settles the steps of all layers and every rounding. The layers
+are compressed in order, each on what the compressed ones before it give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sqz_perception.errors import CompressionFailed, DataError
+from sqz_perception.inference import frames
+from sqz_perception.inference.options import count
+from sqz_perception.model import codec, file
+from sqz_perception.model.network import Model, Node, SelfTest, Tensor
+from training import command
+from training.activations import Importance, Pictures, divergence
+from training.archive import Archive
+from training.evaluate import truth
+from training.quantize import (
+    Moments,
+    Quantised,
+    moments,
+    predicted_loss,
+    quantise,
+    quantise_bias,
+)
+from training.ranges import calibrate, rounding
+from training.reference import self_test
+from training.torch_network import TorchNetwork
+
+EXAMPLES = """\
+examples:
+  python -m training.compress squeezenet.sqz -o small.sqz --calibration PHOTOS.zip
+  python -m training.compress squeezenet.sqz -o small.sqz --calibration PHOTOS.zip \\
+      --target-bytes 350000
+  python -m training.compress runs/mine.sqz -o small.sqz --calibration DATA.zip --max-loss 0.5 \\
+      --release 2 --plot layers.png
+
+then:
+  python -m training.evaluate small.sqz --against squeezenet.sqz --images OTHER_PHOTOS.zip
+"""
+TRADE = 1.5e-7  # nats of divergence for a bit, the default
+SENSING = 6e-8  # the trade at which layers are compressed alone
+SENSED = 125  # pictures for that, at most
+MOST_CORRECTED = 100.0  # times
+TRADES = (1e-12, 1e-3)  # where a search looks
+TRIES = 10  # of a search, at most
+CLOSE = 0.003  # a search for a size ends this near, as a share of it
+NARROW = 0.05  # a search ends where the trade is known as near as this, in logarithms
+FAR = 2.0  # how far a search looks ahead, in logarithms
+PICTURES = 250
+FEWEST = 16
+HELD_OUT = 4  # for --max-loss, one picture in so many is only measured on
+SMOOTHING = 0.5  # of a channel's importance is that of the layer: gradients of few pictures vary
+
+
+class Compressor:
+    """
+    What a model's compression has in common whatever the trade.
+
+    The gradients' importance tells channels apart, but not layers: errors that agree from place
+    to place add up to more, the deeper the more. So each layer is also compressed alone, and its
+    importance corrected by what that did to the answers.
+    """
+
+    def __init__(self, model: Model, pictures: NDArray[np.uint8]) -> None:
+        """Look at ``model`` on ``pictures``, uint8 (N, height, width, 3) in BGR."""
+        self.model, self.pictures = model, Pictures(model, pictures)
+        self.net = TorchNetwork(model)
+        self.importance = {
+            name: self._smoothed(name, found)
+            for name, found in self.pictures.importance(self.net).items()
+        }
+        self.net.requires_grad_(False)
+        self.ranges = calibrate(model, pictures)
+        self._taken: dict[str, torch.Tensor] = {}
+        self.pictures.march(
+            self.net, lambda node, samples: self._taken.update({node.name: samples})
+        )
+        self._correct_importance()
+
+    def compress(self, trade: float) -> Model:
+        """
+        Return the model with int8 levels and ranges, and with the self-test of before.
+
+        The layers see values rounded as int8 arithmetic does, and make up for that too.
+        """
+        net = TorchNetwork(self.model).requires_grad_(False)
+        tensors = dict(self.model.tensors)
+        progress = self._progress(f'trade {trade:.2e}')
+
+        def visit(node: Node, samples: torch.Tensor) -> None:
+            weight, bias = self._layer(node, moments(self._taken[node.name], samples), trade)
+            tensors.update({node.weight: weight, node.bias: bias})
+            net.replace(node.name, weight.dense(), bias.dense())
+            progress.update()
+
+        with progress:
+            self.pictures.march(net, visit, rounding(self.model, self.ranges))
+        return replace(self.model, tensors=tensors, ranges=self.ranges)
+
+    def _layer(self, node: Node, seen: Moments, trade: float) -> tuple[Tensor, Tensor]:
+        """Return the compressed weight and bias of ``node``."""
+        found = self._quantised(node, seen, trade)
+        bias, step = quantise_bias(found.bias, self.importance[node.name].bias, trade)
+        shape = self.model.tensors[node.weight].values.shape
+        levels = found.levels.reshape(shape).to(torch.int8).numpy()
+        return (
+            Tensor(node.weight, levels, found.step.numpy().astype(np.float32)),
+            Tensor(node.bias, bias.to(torch.int8).numpy(), np.array(step, np.float32)),
+        )
+
+    def _quantised(self, node: Node, seen: Moments, trade: float) -> Quantised:
+        weight, bias = self.net.weights[node.name].double(), self.net.biases[node.name].double()
+        return quantise(weight.flatten(1), bias, seen, self.importance[node.name].weight, trade)
+
+    def _smoothed(self, name: str, found: Importance) -> Importance:
+        """Draw the channels together; those of the last layer are classes, all equal to us."""
+        share = 1.0 if name == self.model.convolutions[-1].name else SMOOTHING
+        return replace(found, weight=torch.lerp(found.weight, found.weight.mean(), share))
+
+    def _correct_importance(self) -> None:
+        """Compress each layer alone; scale its importance to the divergence that comes of it."""
+        original = self.pictures.logits(self.net, SENSED)
+        with self._progress('sensitivity') as progress:
+            for node in self.model.convolutions:
+                self._correct_layer(node, original)
+                progress.update()
+
+    def _correct_layer(self, node: Node, original: torch.Tensor) -> None:
+        taken = self._taken[node.name]
+        seen = moments(taken, taken)
+        found = self._quantised(node, seen, SENSING)
+        weight, bias = (held[node.name].clone() for held in (self.net.weights, self.net.biases))
+        importance = self.importance[node.name]
+        expected = predicted_loss(weight.double().flatten(1), found, seen, importance.weight)
+        self.net.replace(node.name, found.weight.reshape(weight.shape).numpy(), found.bias.numpy())
+        measured = divergence(original, self.pictures.logits(self.net, SENSED))
+        self.net.replace(node.name, weight.numpy(), bias.numpy())
+        if expected > 0 and measured > 0:
+            factor = float(np.clip(measured / expected, 1 / MOST_CORRECTED, MOST_CORRECTED))
+            self.importance[node.name] = replace(importance, weight=factor * importance.weight)
+
+    def _progress(self, what: str) -> tqdm:
+        return tqdm(total=len(self.model.convolutions), desc=what, unit=' layers', disable=None)
+
+
+def within_bytes(compressor: Compressor, target: int) -> Model:
+    """Return the model that loses least in at most ``target`` bytes. Raises CompressionFailed."""
+
+    def excess(model: Model) -> float:
+        return len(file.encode(model)) / target - 1
+
+    _, small = _sides(compressor, excess)
+    if small is None:
+        least = file.encode(replace(compressor.compress(TRADES[1]), self_test=SelfTest()))
+        raise CompressionFailed(
+            f'{target:,} bytes can not be reached; {len(least):,} are about the fewest'
+        )
+    return small
+
+
+def within_loss(compressor: Compressor, loss: Callable[[Model], float], most: float) -> Model:
+    """Return the smallest model whose ``loss`` is at most ``most``. Raises CompressionFailed."""
+    good, _ = _sides(compressor, lambda model: most - loss(model))
+    if good is None:
+        raise CompressionFailed(f'more than {most} points are lost at any size; allow for more')
+    return good
+
+
+def _sides(
+    compressor: Compressor, excess: Callable[[Model], float]
+) -> tuple[Model | None, Model | None]:
+    """
+    Return the models before and after the trade at which ``excess`` falls below zero.
+
+    Either is None where the search, which begins at TRADE, leaves TRADES without finding it.
+    """
+    before: tuple[float, float, Model | None] = (math.log(TRADES[0]), math.inf, None)
+    after: tuple[float, float, Model | None] = (math.log(TRADES[1]), -math.inf, None)
+    at = math.log(TRADE)
+    for _ in range(TRIES):
+        model = compressor.compress(math.exp(at))
+        found = at, excess(model), model
+        before, after = (found, after) if found[1] > 0 else (before, found)
+        if after[1] > -CLOSE or after[0] - before[0] < NARROW:
+            break
+        at = _between(before[:2], after[:2])
+    return before[2], after[2]
+
+
+def _between(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """Return where to look next: on the straight line between two points, not too near either."""
+    (left, above), (right, below) = before, after
+    if math.isinf(above) and math.isinf(below):
+        return (left + right) / 2
+    if math.isinf(above):
+        return max(left, right - FAR)
+    if math.isinf(below):
+        return min(right, left + FAR)
+    share = above / (above - below) if above > below else 0.5
+    return left + (right - left) * min(max(share, 0.1), 0.9)
+
+
+def calibration_pictures(
+    archive: Archive, names: Sequence[str], model: Model
+) -> NDArray[np.uint8]:
+    """
+    Return the pictures ``names`` as the network sees them, uint8 (N, height, width, 3) in BGR.
+
+    Raises DataError for a picture that can't be decoded.
+    """
+    found = []
+    for name in tqdm(names, 'reading', unit=' pictures', disable=None):
+        picture = archive.picture(name)
+        if picture is None:
+            raise DataError(f"{archive.path}: {name} can't be decoded; remove or replace it")
+        found.append(frames.fit(picture, model.input))
+    return np.stack(found)
+
+
+def chosen(archive: Archive, most: int) -> tuple[str, ...]:
+    """Return ``most`` pictures, taken evenly; of an archive with train/ and val/ from train/."""
+    names = archive.names
+    if archive.part('train') and archive.part('val'):
+        names = archive.part('train')
+    if len(names) < FEWEST:
+        raise DataError(
+            f'{archive.path} has {len(names)} pictures to calibrate on; at least {FEWEST} '
+            'are needed'
+        )
+    if most < len(names):
+        names = tuple(names[i * len(names) // most] for i in range(most))
+    return names
+
+
+def points_lost(
+    model: Model, pictures: NDArray[np.uint8], classes: Sequence[int]
+) -> Callable[[Model], float]:
+    """Return what tells how many points of top-1 or top-5, the worse, a compressed model lost."""
+    truths = torch.tensor(classes)[:, None]
+    ones = Pictures(model, pictures)
+
+    def right(of: Model) -> torch.Tensor:
+        ranked = answers(of, ones).topk(min(5, len(model.labels))).indices == truths
+        return torch.stack((ranked[:, 0], ranked.any(dim=1))).double().mean(dim=1)
+
+    before = right(model)
+    return lambda compressed: float(100 * (before - right(compressed)).max())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command.parser('training.compress', __doc__ or '', EXAMPLES)
+    parser.add_argument('model', metavar='IN.sqz')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.sqz')
+    parser.add_argument(
+        '--calibration',
+        required=True,
+        metavar='ZIP_OR_FOLDER',
+        help='pictures like those that the robot will see; if it has train/ and val/, train/',
+    )
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument('--target-bytes', type=count, metavar='N', help='of the whole file, at most')
+    goal.add_argument(
+        '--max-loss',
+        type=positive,
+        metavar='POINTS',
+        help='of top-1 and of top-5, at most, on a quarter of the pictures; they need their class',
+    )
+    goal.add_argument(
+        '--trade',
+        type=positive,
+        default=TRADE,
+        metavar='NATS',
+        help='divergence that saving a bit is worth (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--pictures',
+        type=count,
+        default=PICTURES,
+        metavar='N',
+        help='to calibrate on, taken evenly (default: %(default)s)',
+    )
+    parser.add_argument('--release', type=count, help="default: the input's")
+    parser.add_argument(
+        '--plot', type=Path, metavar='PNG', help='bits of each layer, as a picture'
+    )
+    return command.run(_compress, parser.parse_args(arguments))
+
+
+def positive(text: str) -> float:
+    """Return a number above zero; what argparse calls."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f'{text} is not above zero')
+    return value
+
+
+def _compress(options: argparse.Namespace) -> None:
+    model = file.read(options.model)
+    archive = Archive(options.calibration)
+    names = chosen(archive, options.pictures)
+    pictures = calibration_pictures(archive, names, model)
+    torch.use_deterministic_algorithms(True)
+    compressed = _goal(model, names, pictures, options)
+    compressed = replace(
+        compressed,
+        release=options.release or model.release,
+        self_test=self_test(compressed),
+    )
+    command.save(compressed, options.output)
+    print(_summary(model, compressed, pictures))
+    if options.plot:
+        plot_layers(compressed, options.plot)
+
+
+def _goal(
+    model: Model, names: Sequence[str], pictures: NDArray[np.uint8], options: argparse.Namespace
+) -> Model:
+    """Return the compressed model that was asked for."""
+    if options.max_loss:
+        held = np.arange(len(names)) % HELD_OUT == 0
+        classes = truth([name for name, out in zip(names, held, strict=True) if out], model.labels)
+        loss = points_lost(model, pictures[held], classes)
+        return within_loss(Compressor(model, pictures[~held]), loss, options.max_loss)
+    compressor = Compressor(model, pictures)
+    if options.target_bytes:
+        return within_bytes(compressor, options.target_bytes)
+    return compressor.compress(options.trade)
+
+
+def answers(model: Model, pictures: Pictures) -> torch.Tensor:
+    """Return the logits (N, classes) of ``model`` in the arithmetic that it is for."""
+    return pictures.logits(TorchNetwork(model), watch=rounding(model, model.ranges))
+
+
+def _summary(model: Model, compressed: Model, pictures: NDArray[np.uint8]) -> str:
+    before, after = (answers(one, Pictures(model, pictures)) for one in (model, compressed))
+    same = 100 * (before.argmax(1) == after.argmax(1)).double().mean()
+    return (
+        f'on the {len(pictures)} pictures, in int8: divergence '
+        f'{divergence(before, after):.4f} nats, the same first class on {same:.1f} %'
+    )
+
+
+def plot_layers(model: Model, path: Path) -> None:
+    """Draw the bits of each weight, and the kilobytes, layer by layer."""
+    import matplotlib.pyplot as plt
+
+    names = [node.name for node in model.convolutions]
+    weights = [model.tensors[node.weight].values for node in model.convolutions]
+    bits = [codec.costs(levels).sum() for levels in weights]
+    figure, (upper, lower) = plt.subplots(2, sharex=True, figsize=(9, 6), layout='constrained')
+    upper.bar(names, [b / w.size for b, w in zip(bits, weights, strict=True)])
+    upper.set_ylabel('bits a weight')
+    lower.bar(names, [b / 8000 for b in bits], color='tab:orange')
+    lower.set_ylabel('kB')
+    lower.tick_params(axis='x', rotation=90)
+    figure.suptitle(f'{model.name}: {sum(bits) / 8000:.0f} kB of weights')
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    print(f'{path}: bits by layer')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
