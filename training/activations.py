@@ -22,7 +22,7 @@ from torch.nn import functional
 from sqz_perception.model.network import IMAGE, Model, Node, trace
 from training.torch_network import TorchNetwork, Watch
 
-BATCH = 25  # pictures
+BATCH = 4  # pictures; larger ones make arrays that are mapped anew each time
 SAMPLES = 24_000  # places of a layer's output, over all pictures, whose inputs are looked at
 DRAWS = 2  # labels drawn from the original's answer to each picture
 
@@ -59,21 +59,14 @@ class Pictures:
             for node in self.model.convolutions
         }
 
-    def march(self, net: TorchNetwork, visit: Visit, watch: Watch | None = None) -> None:
-        """
-        Call ``visit`` with each convolution and the samples (N * n, K) of what it takes.
-
-        ``watch`` is as for the network: what it returns takes the place of a value.
-        """
-        instead = watch or (lambda name, value: None)
-        image = torch.cat([net.preprocess(batch) for batch in self._batches()])
-        values = {IMAGE: _first(instead(IMAGE, image), image)}
+    def march(self, net: TorchNetwork, visit: Visit) -> None:
+        """Call ``visit`` with each convolution and the samples (N * n, K) of what it takes."""
+        values = {IMAGE: torch.cat([net.preprocess(batch) for batch in self._batches()])}
         with torch.no_grad():
             for index, node in enumerate(self.model.nodes):
                 if node.op == 'conv':
                     visit(node, self._samples(node, values[node.inputs[0]]))
-                value = _in_batches(net, node, [values[name] for name in node.inputs])
-                values[node.name] = _first(instead(node.name, value), value)
+                values[node.name] = _in_batches(net, node, [values[name] for name in node.inputs])
                 later = {name for after in self.model.nodes[index + 1 :] for name in after.inputs}
                 values = {name: value for name, value in values.items() if name in later}
 
@@ -137,10 +130,6 @@ def divergence(original: Tensor, other: Tensor) -> float:
     """Return the mean Kullback-Leibler divergence of two answers (N, classes), in nats."""
     expected, found = original.double().log_softmax(1), other.double().log_softmax(1)
     return float((expected.exp() * (expected - found)).sum(1).mean())
-
-
-def _first(instead: Tensor | None, value: Tensor) -> Tensor:
-    return value if instead is None else instead
 
 
 def _in_batches(net: TorchNetwork, node: Node, inputs: list[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sqz_perception.errors import SqzError
+from sqz_perception.errors import DataError, SqzError
 from sqz_perception.model import file
 from sqz_perception.model.network import Model
 from training.assemble import DTYPES, Identity
@@ -70,6 +70,12 @@ def add_output(to: argparse.ArgumentParser, default: Identity | None = None) -> 
 def identity(options: argparse.Namespace) -> Identity:
     """Return what ``add_output`` asked for."""
     return Identity(options.name, options.release, options.licence, options.description)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file to write in no folder, before the work is done. Raises DataError."""
+    if not path.parent.is_dir():
+        raise DataError(f'{path}: there is no folder {path.parent}; make it first')
 
 
 def save(model: Model, path: Path) -> None:

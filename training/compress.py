@@ -5,8 +5,7 @@ Make a model file small, and its small integers the weights of a fast int8 netwo
 
 No training: some 250 pictures, of any kind that the network is made for and without labels, show
 what each layer takes and how much the answer depends on it. One number, the trade, says how much
-of the answer a bit is worth; it settles the steps of all layers and every rounding. The layers
-are compressed in order, each on what the compressed ones before it give.
+of the answer a bit is worth; it settles the steps of all layers and every rounding.
 """
 
 from __future__ import annotations
@@ -27,21 +26,13 @@ from sqz_perception.errors import CompressionFailed, DataError
 from sqz_perception.inference import frames
 from sqz_perception.inference.options import count
 from sqz_perception.model import codec, file
-from sqz_perception.model.network import Model, Node, SelfTest, Tensor
+from sqz_perception.model.network import Model
 from training import command
-from training.activations import Importance, Pictures, divergence
+from training.activations import Pictures, divergence
 from training.archive import Archive
+from training.compressor import Compressor
 from training.evaluate import truth
-from training.quantize import (
-    Moments,
-    Quantised,
-    moments,
-    predicted_loss,
-    quantise,
-    quantise_bias,
-)
-from training.ranges import calibrate, rounding
-from training.reference import self_test
+from training.ranges import rounding
 from training.torch_network import TorchNetwork
 
 EXAMPLES = """\
@@ -56,109 +47,15 @@ then:
   python -m training.evaluate small.sqz --against squeezenet.sqz --images OTHER_PHOTOS.zip
 """
 TRADE = 1.5e-7  # nats of divergence for a bit, the default
-SENSING = 6e-8  # the trade at which layers are compressed alone
-SENSED = 125  # pictures for that, at most
-MOST_CORRECTED = 100.0  # times
 TRADES = (1e-12, 1e-3)  # where a search looks
 TRIES = 10  # of a search, at most
 CLOSE = 0.003  # a search for a size ends this near, as a share of it
 NARROW = 0.05  # a search ends where the trade is known as near as this, in logarithms
+ROUNDING = 1e-9  # points; a loss of just what is allowed is allowed
 FAR = 2.0  # how far a search looks ahead, in logarithms
 PICTURES = 250
 FEWEST = 16
 HELD_OUT = 4  # for --max-loss, one picture in so many is only measured on
-SMOOTHING = 0.5  # of a channel's importance is that of the layer: gradients of few pictures vary
-
-
-class Compressor:
-    """
-    What a model's compression has in common whatever the trade.
-
-    The gradients' importance tells channels apart, but not layers: errors that agree from place
-    to place add up to more, the deeper the more. So each layer is also compressed alone, and its
-    importance corrected by what that did to the answers.
-    """
-
-    def __init__(self, model: Model, pictures: NDArray[np.uint8]) -> None:
-        """Look at ``model`` on ``pictures``, uint8 (N, height, width, 3) in BGR."""
-        self.model, self.pictures = model, Pictures(model, pictures)
-        self.net = TorchNetwork(model)
-        self.importance = {
-            name: self._smoothed(name, found)
-            for name, found in self.pictures.importance(self.net).items()
-        }
-        self.net.requires_grad_(False)
-        self.ranges = calibrate(model, pictures)
-        self._taken: dict[str, torch.Tensor] = {}
-        self.pictures.march(
-            self.net, lambda node, samples: self._taken.update({node.name: samples})
-        )
-        self._correct_importance()
-
-    def compress(self, trade: float) -> Model:
-        """
-        Return the model with int8 levels and ranges, and with the self-test of before.
-
-        The layers see values rounded as int8 arithmetic does, and make up for that too.
-        """
-        net = TorchNetwork(self.model).requires_grad_(False)
-        tensors = dict(self.model.tensors)
-        progress = self._progress(f'trade {trade:.2e}')
-
-        def visit(node: Node, samples: torch.Tensor) -> None:
-            weight, bias = self._layer(node, moments(self._taken[node.name], samples), trade)
-            tensors.update({node.weight: weight, node.bias: bias})
-            net.replace(node.name, weight.dense(), bias.dense())
-            progress.update()
-
-        with progress:
-            self.pictures.march(net, visit, rounding(self.model, self.ranges))
-        return replace(self.model, tensors=tensors, ranges=self.ranges)
-
-    def _layer(self, node: Node, seen: Moments, trade: float) -> tuple[Tensor, Tensor]:
-        """Return the compressed weight and bias of ``node``."""
-        found = self._quantised(node, seen, trade)
-        bias, step = quantise_bias(found.bias, self.importance[node.name].bias, trade)
-        shape = self.model.tensors[node.weight].values.shape
-        levels = found.levels.reshape(shape).to(torch.int8).numpy()
-        return (
-            Tensor(node.weight, levels, found.step.numpy().astype(np.float32)),
-            Tensor(node.bias, bias.to(torch.int8).numpy(), np.array(step, np.float32)),
-        )
-
-    def _quantised(self, node: Node, seen: Moments, trade: float) -> Quantised:
-        weight, bias = self.net.weights[node.name].double(), self.net.biases[node.name].double()
-        return quantise(weight.flatten(1), bias, seen, self.importance[node.name].weight, trade)
-
-    def _smoothed(self, name: str, found: Importance) -> Importance:
-        """Draw the channels together; those of the last layer are classes, all equal to us."""
-        share = 1.0 if name == self.model.convolutions[-1].name else SMOOTHING
-        return replace(found, weight=torch.lerp(found.weight, found.weight.mean(), share))
-
-    def _correct_importance(self) -> None:
-        """Compress each layer alone; scale its importance to the divergence that comes of it."""
-        original = self.pictures.logits(self.net, SENSED)
-        with self._progress('sensitivity') as progress:
-            for node in self.model.convolutions:
-                self._correct_layer(node, original)
-                progress.update()
-
-    def _correct_layer(self, node: Node, original: torch.Tensor) -> None:
-        taken = self._taken[node.name]
-        seen = moments(taken, taken)
-        found = self._quantised(node, seen, SENSING)
-        weight, bias = (held[node.name].clone() for held in (self.net.weights, self.net.biases))
-        importance = self.importance[node.name]
-        expected = predicted_loss(weight.double().flatten(1), found, seen, importance.weight)
-        self.net.replace(node.name, found.weight.reshape(weight.shape).numpy(), found.bias.numpy())
-        measured = divergence(original, self.pictures.logits(self.net, SENSED))
-        self.net.replace(node.name, weight.numpy(), bias.numpy())
-        if expected > 0 and measured > 0:
-            factor = float(np.clip(measured / expected, 1 / MOST_CORRECTED, MOST_CORRECTED))
-            self.importance[node.name] = replace(importance, weight=factor * importance.weight)
-
-    def _progress(self, what: str) -> tqdm:
-        return tqdm(total=len(self.model.convolutions), desc=what, unit=' layers', disable=None)
 
 
 def within_bytes(compressor: Compressor, target: int) -> Model:
@@ -167,9 +64,9 @@ def within_bytes(compressor: Compressor, target: int) -> Model:
     def excess(model: Model) -> float:
         return len(file.encode(model)) / target - 1
 
-    _, small = _sides(compressor, excess)
+    _, small = _sides(compressor, excess, CLOSE)
     if small is None:
-        least = file.encode(replace(compressor.compress(TRADES[1]), self_test=SelfTest()))
+        least = file.encode(compressor.compress(TRADES[1]))
         raise CompressionFailed(
             f'{target:,} bytes can not be reached; {len(least):,} are about the fewest'
         )
@@ -178,19 +75,20 @@ def within_bytes(compressor: Compressor, target: int) -> Model:
 
 def within_loss(compressor: Compressor, loss: Callable[[Model], float], most: float) -> Model:
     """Return the smallest model whose ``loss`` is at most ``most``. Raises CompressionFailed."""
-    good, _ = _sides(compressor, lambda model: most - loss(model))
+    good, _ = _sides(compressor, lambda model: most - loss(model) + ROUNDING, 0.0)
     if good is None:
         raise CompressionFailed(f'more than {most} points are lost at any size; allow for more')
     return good
 
 
 def _sides(
-    compressor: Compressor, excess: Callable[[Model], float]
+    compressor: Compressor, excess: Callable[[Model], float], close: float
 ) -> tuple[Model | None, Model | None]:
     """
     Return the models before and after the trade at which ``excess`` falls below zero.
 
-    Either is None where the search, which begins at TRADE, leaves TRADES without finding it.
+    Either is None where the search, which begins at TRADE, leaves TRADES without finding it. It
+    ends early where the second's excess is less than ``close`` below zero.
     """
     before: tuple[float, float, Model | None] = (math.log(TRADES[0]), math.inf, None)
     after: tuple[float, float, Model | None] = (math.log(TRADES[1]), -math.inf, None)
@@ -199,7 +97,7 @@ def _sides(
         model = compressor.compress(math.exp(at))
         found = at, excess(model), model
         before, after = (found, after) if found[1] > 0 else (before, found)
-        if after[1] > -CLOSE or after[0] - before[0] < NARROW:
+        if after[1] > -close or after[0] - before[0] < NARROW:
             break
         at = _between(before[:2], after[:2])
     return before[2], after[2]
@@ -296,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=count,
         default=PICTURES,
         metavar='N',
-        help='to calibrate on, taken evenly (default: %(default)s)',
+        help='to calibrate on, taken evenly (default: %(default)s); 250 of 227x227 take 4 GB',
     )
     parser.add_argument('--release', type=count, help="default: the input's")
     parser.add_argument(
@@ -314,17 +212,15 @@ def positive(text: str) -> float:
 
 
 def _compress(options: argparse.Namespace) -> None:
+    for path in filter(None, (options.output, options.plot)):
+        command.check_folder(path)
     model = file.read(options.model)
+    model = replace(model, release=options.release or model.release)
     archive = Archive(options.calibration)
     names = chosen(archive, options.pictures)
     pictures = calibration_pictures(archive, names, model)
     torch.use_deterministic_algorithms(True)
     compressed = _goal(model, names, pictures, options)
-    compressed = replace(
-        compressed,
-        release=options.release or model.release,
-        self_test=self_test(compressed),
-    )
     command.save(compressed, options.output)
     print(_summary(model, compressed, pictures))
     if options.plot:

@@ -27,7 +27,7 @@ from sqz_perception.model.int8 import (
 from sqz_perception.model.network import Model
 from training.torch_network import TorchNetwork, Watch, batches
 
-BATCH = 16  # pictures
+BATCH = 4  # pictures
 BIN_SHIFT = 16  # of a float32's bits: sign, exponent and 7 bits of the mantissa make a bin
 BINS = 2**15  # from 0 to infinity and beyond, 128 to the octave
 DIGITS = 4  # of a range: more would only make the file larger

@@ -134,7 +134,7 @@ def test_command_prints_a_table_for_people(
     images = str(archive_of(in_folders(LABELS[0], LABELS[1])))
     assert evaluate.main([str(model_file), '--images', images, '--by-class']) == 0
     shown = capsys.readouterr().out
-    assert 'top1       50.0' in shown
+    assert 'top1          50.0' in shown
     assert LABELS[1] in shown
 
 
