@@ -158,4 +158,4 @@ class ImportFailed(TrainingError):
 
 
 class CompressionFailed(TrainingError):
-    """No model of the size or the loss that was asked for."""
+    """No model of the size or the loss that was asked for, or settings that make none."""

@@ -40,6 +40,8 @@ EXAMPLES = """examples:
       --trainer.max_epochs 30 --model.learning_rate 0.3 --trainer.default_root_dir runs/long
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
       --ckpt_path runs/cifar10/last.ckpt
+  python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
+      --trainer.callbacks+=training.callbacks.PruneCallback --trainer.callbacks.density 0.33
 
 then:
   python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net --release 1
@@ -178,6 +180,7 @@ class Cli(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Checkpoints and metrics.csv lie in default_root_dir itself, under plain names."""
+        chosen = self.config_init.trainer.callbacks or []
         root = self.config.trainer.default_root_dir or 'runs/latest'
         keep_metrics(Path(root))
         best = ModelCheckpoint(
@@ -186,7 +189,7 @@ class Cli(LightningCLI):
         last = ModelCheckpoint(root, filename='last', enable_version_counter=False)
         return super().instantiate_trainer(
             logger=CSVLogger(root, name='', version=''),
-            callbacks=[best, last, LearningRateMonitor('epoch'), TQDMProgressBar(10)],
+            callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), TQDMProgressBar(10)],
             **kwargs,
         )
 

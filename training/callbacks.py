@@ -1,0 +1,265 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Compression while training, for those who have the data: pruned, shared or quantised weights.
+
+Callbacks for the recipe of training.train, one at a time::
+
+    trainer:
+      callbacks:
+        - class_path: training.callbacks.PruneCallback
+          init_args: {density: 0.33}
+
+Each acts on the convolutions' own weights, before any norm is folded into them; biases and norms
+stay as they are. Outside of an optimizer's step the network holds the compressed weights, so that
+is what is validated and what checkpoints hold. ``best.ckpt`` starts anew when a callback begins,
+and again when pruning has reached its density. Weights that are zero at the beginning remain
+zero, so a run that shares or quantises can go on from a pruned run's checkpoint (--ckpt_path).
+
+Export folds each norm into the convolution before it. Zeros survive that, and so do levels, with
+other steps; a shared value becomes another one in each channel. So share the weights of a network
+without norm, or run training.weight_sharing on the exported file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor, nn
+
+from sqz_perception.errors import CompressionFailed
+from training.weight_sharing import BITS, prune, share
+
+UPDATES = 100  # of the masks, at most, while the density falls
+
+
+class _Constraint(Callback):
+    """Brings the weights back to where they may be after each step of the optimizer."""
+
+    def __init__(self) -> None:
+        self.since: int | None = None  # the step at which this began
+        self.weights: dict[str, Tensor] = {}  # by the layer's name
+        self.kept: dict[str, Tensor] = {}  # bool, of the weight's shape: False where it is zero
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run has to know beside the weights."""
+        return {'since': self.since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint's run ended."""
+        self.since = state_dict['since']
+
+    @torch.no_grad()
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the weights; compress them for the first time."""
+        self.weights = weights_of(pl_module)
+        first = self.since is None
+        self.since = trainer.global_step if self.since is None else self.since
+        self.begin()
+        self.kept = {name: weight != 0 for name, weight in self.weights.items()}
+        self.constrain(trainer)
+        if first:
+            forget_best(trainer)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Compress what the optimizer has changed."""
+        for name, weight in self.weights.items():
+            weight.mul_(self.kept[name])
+        self.constrain(trainer)
+
+    def begin(self) -> None:
+        """Do what comes once, before the first step of a run."""
+
+    def constrain(self, trainer: Trainer) -> None:
+        """Compress ``weights``, in place."""
+        raise NotImplementedError
+
+
+class PruneCallback(_Constraint):
+    """
+    Prunes by magnitude, slowly and then no more, and holds at zero what is pruned.
+
+    The density falls with the cube of the time that is left (Zhu and Gupta, arXiv 1710.01878).
+    """
+
+    def __init__(
+        self, density: float, until: float = 0.5, layers: dict[str, float] | None = None
+    ) -> None:
+        """
+        Prune each convolution.
+
+        Args:
+            density: Share of each layer's weights that remain, above 0 and at most 1.
+            until: Share of the steps to come after which that density is reached, 0 to 1.
+            layers: Other densities for layers by name, such as conv1 or fires.fire2.squeeze1x1.
+
+        """
+        super().__init__()
+        self.density, self.until, self.layers = density, until, layers or {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Raise CompressionFailed for shares that are none and for densities of no layer."""
+        for value in (self.density, *self.layers.values()):
+            if not 0 < value <= 1:
+                raise CompressionFailed(f'a density of {value} is not above 0 and at most 1')
+        if not 0 <= self.until <= 1:
+            raise CompressionFailed(f'until is {self.until}, but a share lies between 0 and 1')
+        names = weights_of(pl_module)
+        unknown = sorted(set(self.layers) - set(names))
+        if unknown:
+            raise CompressionFailed(
+                f'there is no layer {unknown[0]!r} to prune; there are {", ".join(names)}'
+            )
+
+    def constrain(self, trainer: Trainer) -> None:
+        """Lower the density while it is time for that."""
+        assert self.since is not None
+        steps = round(self.until * (int(trainer.estimated_stepping_batches) - self.since))
+        step = trainer.global_step - self.since
+        if step > steps or (step < steps and step % max(1, steps // UPDATES)):
+            return
+        left = (1 - step / steps) ** 3 if steps else 0.0
+        for name, weight in self.weights.items():
+            final = self.layers.get(name, self.density)
+            mask = prune(weight.cpu().numpy(), final + (1 - final) * left)
+            self.kept[name] &= torch.from_numpy(mask).to(weight.device)
+            weight.mul_(self.kept[name])
+        if step == steps:
+            forget_best(trainer)
+
+
+class ShareCallback(_Constraint):
+    """
+    Lets weights share the few values that k-means finds, and trains those.
+
+    A step moves a value by the mean of what it would move its weights by: the gradient of the
+    paper, their sum, at a rate that is the same for values of many and of few weights.
+    """
+
+    def __init__(self, bits: int = 6) -> None:
+        """
+        Share the weights of each convolution.
+
+        Args:
+            bits: Each layer has 2^bits values at most, zero among them if it has zeros.
+
+        """
+        super().__init__()
+        self.bits = bits
+        self.codes: dict[str, Tensor] = {}  # int64 (weights,): which value each has
+        self.members: dict[str, Tensor] = {}  # float64 (values,): how many weights have each
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Raise CompressionFailed where a weight can't have as many bits."""
+        check_bits(self.bits)
+
+    def begin(self) -> None:
+        """Find the values; those of a run that is resumed are found again."""
+        for name, weight in self.weights.items():
+            found = share(name, weight.cpu().numpy(), self.bits)
+            weight.copy_(torch.from_numpy(found.dense()))
+            codes = torch.from_numpy(found.values.astype(np.int64)).flatten().to(weight.device)
+            self.codes[name], self.members[name] = codes, codes.bincount().double()
+
+    def constrain(self, trainer: Trainer) -> None:
+        """Give all weights that share a value their mean."""
+        for name, weight in self.weights.items():
+            codes, members = self.codes[name], self.members[name]
+            sums = torch.zeros_like(members).index_add_(0, codes, weight.flatten().double())
+            weight.copy_((sums / members)[codes].view_as(weight))
+
+
+class FakeQuantiseCallback(_Constraint):
+    """
+    Trains with weights rounded to levels of int8 or fewer, symmetric and for each channel.
+
+    The gradient at the rounded weights is applied to those of before, which the checkpoint keeps
+    beside them: the straight-through estimator (Bengio et al., arXiv 1308.3432).
+    """
+
+    def __init__(self, bits: int = 8) -> None:
+        """
+        Quantise the weights of each convolution.
+
+        Args:
+            bits: The levels lie between -(2^(bits - 1) - 1) and the same above zero.
+
+        """
+        super().__init__()
+        self.bits = bits
+        self.exact: dict[str, Tensor] = {}  # the weights before rounding
+        self.stepped = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Raise CompressionFailed where a weight can't have as many bits."""
+        check_bits(self.bits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the weights before rounding."""
+        return {**super().state_dict(), 'exact': self.exact}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the weights before rounding."""
+        super().load_state_dict(state_dict)
+        self.exact = state_dict['exact']
+
+    def begin(self) -> None:
+        """Let training go on from the weights before rounding."""
+        self._restore()
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        """Let the optimizer change the weights before rounding."""
+        self._restore()
+        self.stepped = True
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Round again, unless gradients of more batches are still gathered."""
+        if self.stepped:
+            super().on_train_batch_end(trainer)
+        self.stepped = False
+
+    def constrain(self, trainer: Trainer) -> None:
+        """Round the weights; remember them."""
+        for name, weight in self.weights.items():
+            self.exact[name] = weight.clone()
+            weight.copy_(rounded(weight, self.bits))
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        for name, exact in self.exact.items():
+            self.weights[name].copy_(exact)
+
+
+def weights_of(module: LightningModule) -> dict[str, Tensor]:
+    """Return the weights (out, in, rows, columns) of the convolutions, by the layer's name."""
+    return {
+        name.removeprefix('net.'): layer.weight
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d)
+    }
+
+
+def rounded(weight: Tensor, bits: int) -> Tensor:
+    """Return ``weight`` (out, ...) on the grid of each channel that its largest one ends."""
+    step = weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True) / (
+        2 ** (bits - 1) - 1
+    )
+    return (weight / step.clamp(min=torch.finfo(weight.dtype).tiny)).round() * step
+
+
+def check_bits(bits: int) -> None:
+    """Raise CompressionFailed where a weight can't have as many bits."""
+    if bits not in BITS:
+        raise CompressionFailed(f'{bits} bits for a weight; choose from {BITS[0]} to {BITS[-1]}')
+
+
+def forget_best(trainer: Trainer) -> None:
+    """Let the next checkpoint be the best so far: the ones before were of another kind."""
+    for checkpoint in trainer.checkpoint_callbacks:
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor:
+            checkpoint.best_k_models.clear()
