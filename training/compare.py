@@ -104,6 +104,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axis.set_title(title)
         axis.set_xlabel('kB, the whole file')
         axis.grid(alpha=0.3)
+    if all(float(str(row['divergence'])) > 0 for row in rows[1:]):
+        axes[2].set_yscale('log')
     axes[0].axhline(float(str(rows[0]['top1'])), linestyle='--', color='gray')
     axes[2].legend(fontsize='small')
     figure.savefig(path, dpi=120)
