@@ -62,7 +62,7 @@ def within_bytes(compressor: Compressor, target: int) -> Model:
     """Return the model that loses least in at most ``target`` bytes. Raises CompressionFailed."""
 
     def excess(model: Model) -> float:
-        return len(file.encode(model)) / target - 1
+        return (len(file.encode(model)) - target) / max(target, 1)
 
     _, small = _sides(compressor, excess, CLOSE)
     if small is None:
@@ -138,9 +138,9 @@ def chosen(archive: Archive, most: int) -> tuple[str, ...]:
     names = archive.names
     if archive.part('train') and archive.part('val'):
         names = archive.part('train')
-    if len(names) < FEWEST:
+    if min(len(names), most) < FEWEST:
         raise DataError(
-            f'{archive.path} has {len(names)} pictures to calibrate on; at least {FEWEST} '
+            f'{archive.path}: {min(len(names), most)} pictures to calibrate on; at least {FEWEST} '
             'are needed'
         )
     if most < len(names):
@@ -215,7 +215,9 @@ def _compress(options: argparse.Namespace) -> None:
     for path in filter(None, (options.output, options.plot)):
         command.check_folder(path)
     model = file.read(options.model)
-    model = replace(model, release=options.release or model.release)
+    if options.release is not None:
+        model = replace(model, release=options.release)
+        file.encode(model, plain=True)  # refuses what can not be written before the work is done
     archive = Archive(options.calibration)
     names = chosen(archive, options.pictures)
     pictures = calibration_pictures(archive, names, model)
@@ -237,7 +239,7 @@ def _goal(
         loss = points_lost(model, pictures[held], classes)
         return within_loss(Compressor(model, pictures[~held]), loss, options.max_loss)
     compressor = Compressor(model, pictures)
-    if options.target_bytes:
+    if options.target_bytes is not None:
         return within_bytes(compressor, options.target_bytes)
     return compressor.compress(options.trade)
 

@@ -193,7 +193,8 @@ def _compress(options: argparse.Namespace) -> None:
     torch.use_deterministic_algorithms(True)
     shared = deep_compress(model, densities(model, options.density), options.bits)
     shared = tune(model, shared, pictures, options.epochs)
-    shared = replace(shared, release=options.release or model.release)
+    release = model.release if options.release is None else options.release
+    shared = replace(shared, release=release)
     shared = replace(shared, self_test=self_test(shared))
     command.save(shared, options.output)
     print(_summary(shared, options.output.stat().st_size))

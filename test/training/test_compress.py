@@ -85,15 +85,16 @@ def test_a_size_is_kept_and_used(model_file: Path, archive_of: ArchiveOf) -> Non
     assert 1150 < size <= 1200
 
 
+@pytest.mark.parametrize('size', [0, 200])
 def test_a_size_that_can_not_be_is_refused(
-    model_file: Path, archive_of: ArchiveOf, capsys: pytest.CaptureFixture[str]
+    size: int, model_file: Path, archive_of: ArchiveOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = model_file.with_name('small.sqz')
     archive = archive_of(PICTURES)
     line = refusal(
-        capsys, model_file, '-o', output, '--calibration', archive, '--target-bytes', 200
+        capsys, model_file, '-o', output, '--calibration', archive, '--target-bytes', size
     )
-    assert '200 bytes can not be reached' in line
+    assert f'{size} bytes can not be reached' in line
     assert not output.exists()
 
 
@@ -117,9 +118,20 @@ def test_pictures_that_are_too_few_or_broken_are_refused(
     archive = archive_of(dict(list(PICTURES.items())[:3]))
     line = refusal(capsys, model_file, '-o', 'out.sqz', '--calibration', archive)
     assert '3 pictures' in line
+    archive = archive_of(PICTURES)
+    for few in (0, 5):
+        arguments = (model_file, '-o', 'out.sqz', '--calibration', archive, '--pictures', few)
+        assert f'{few} pictures' in refusal(capsys, *arguments)
     archive = archive_of({**PICTURES, '00_bad.png': b'no picture'})
     line = refusal(capsys, model_file, '-o', 'out.sqz', '--calibration', archive)
     assert '00_bad.png' in line
+
+
+def test_a_release_that_can_not_be_is_refused_at_once(
+    model_file: Path, capsys: pytest.CaptureFixture[str], archive_of: ArchiveOf
+) -> None:
+    arguments = ('-o', 'out.sqz', '--calibration', archive_of(PICTURES), '--release', 0)
+    assert 'release' in refusal(capsys, model_file, *arguments)
 
 
 def test_a_folder_that_is_not_there_is_refused_at_once(
