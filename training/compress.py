@@ -14,22 +14,18 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from sqz_perception.errors import CompressionFailed, DataError
-from sqz_perception.inference import frames
+from sqz_perception.errors import CompressionFailed
 from sqz_perception.inference.options import count
 from sqz_perception.model import codec, file
 from sqz_perception.model.network import Model
-from training import command
+from training import calibration, command
 from training.activations import Pictures, divergence
-from training.archive import Archive
 from training.compressor import Compressor
 from training.evaluate import truth
 from training.ranges import rounding
@@ -53,8 +49,6 @@ CLOSE = 0.003  # a search for a size ends this near, as a share of it
 NARROW = 0.05  # a search ends where the trade is known as near as this, in logarithms
 ROUNDING = 1e-9  # points; a loss of just what is allowed is allowed
 FAR = 2.0  # how far a search looks ahead, in logarithms
-PICTURES = 250
-FEWEST = 16
 HELD_OUT = 4  # for --max-loss, one picture in so many is only measured on
 
 
@@ -116,38 +110,6 @@ def _between(before: tuple[float, float], after: tuple[float, float]) -> float:
     return left + (right - left) * min(max(share, 0.1), 0.9)
 
 
-def calibration_pictures(
-    archive: Archive, names: Sequence[str], model: Model
-) -> NDArray[np.uint8]:
-    """
-    Return the pictures ``names`` as the network sees them, uint8 (N, height, width, 3) in BGR.
-
-    Raises DataError for a picture that can't be decoded.
-    """
-    found = []
-    for name in tqdm(names, 'reading', unit=' pictures', disable=None):
-        picture = archive.picture(name)
-        if picture is None:
-            raise DataError(f"{archive.path}: {name} can't be decoded; remove or replace it")
-        found.append(frames.fit(picture, model.input))
-    return np.stack(found)
-
-
-def chosen(archive: Archive, most: int) -> tuple[str, ...]:
-    """Return ``most`` pictures, taken evenly; of an archive with train/ and val/ from train/."""
-    names = archive.names
-    if archive.part('train') and archive.part('val'):
-        names = archive.part('train')
-    if min(len(names), most) < FEWEST:
-        raise DataError(
-            f'{archive.path}: {min(len(names), most)} pictures to calibrate on; at least {FEWEST} '
-            'are needed'
-        )
-    if most < len(names):
-        names = tuple(names[i * len(names) // most] for i in range(most))
-    return names
-
-
 def points_lost(
     model: Model, pictures: NDArray[np.uint8], classes: Sequence[int]
 ) -> Callable[[Model], float]:
@@ -166,14 +128,7 @@ def points_lost(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.compress', __doc__ or '', EXAMPLES)
-    parser.add_argument('model', metavar='IN.sqz')
-    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.sqz')
-    parser.add_argument(
-        '--calibration',
-        required=True,
-        metavar='ZIP_OR_FOLDER',
-        help='pictures like those that the robot will see; if it has train/ and val/, train/',
-    )
+    calibration.add_arguments(parser)
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument('--target-bytes', type=count, metavar='N', help='of the whole file, at most')
     goal.add_argument(
@@ -190,14 +145,6 @@ def main(arguments: list[str] | None = None) -> int:
         help='divergence that saving a bit is worth (default: %(default)s)',
     )
     parser.add_argument(
-        '--pictures',
-        type=count,
-        default=PICTURES,
-        metavar='N',
-        help='to calibrate on, taken evenly (default: %(default)s); 250 of 227x227 take 4 GB',
-    )
-    parser.add_argument('--release', type=count, help="default: the input's")
-    parser.add_argument(
         '--plot', type=Path, metavar='PNG', help='bits of each layer, as a picture'
     )
     return command.run(_compress, parser.parse_args(arguments))
@@ -212,16 +159,9 @@ def positive(text: str) -> float:
 
 
 def _compress(options: argparse.Namespace) -> None:
-    for path in filter(None, (options.output, options.plot)):
-        command.check_folder(path)
-    model = file.read(options.model)
-    if options.release is not None:
-        model = replace(model, release=options.release)
-        file.encode(model, plain=True)  # refuses what can not be written before the work is done
-    archive = Archive(options.calibration)
-    names = chosen(archive, options.pictures)
-    pictures = calibration_pictures(archive, names, model)
-    torch.use_deterministic_algorithms(True)
+    if options.plot:
+        command.check_folder(options.plot)
+    model, names, pictures = calibration.read(options)
     compressed = _goal(model, names, pictures, options)
     command.save(compressed, options.output)
     print(_summary(model, compressed, pictures))

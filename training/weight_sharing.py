@@ -16,19 +16,14 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sqz_perception.inference.options import count
-from sqz_perception.model import codec, file
+from sqz_perception.model import codec
 from sqz_perception.model.network import Model, Tensor
-from training import command, huffman
-from training.archive import Archive
+from training import calibration, command, huffman
 from training.centroids import tune
-from training.compress import PICTURES, calibration_pictures, chosen
 from training.reference import self_test
 
 EXAMPLES = """\
@@ -130,14 +125,7 @@ def _borders(centroids: NDArray) -> NDArray[np.float64]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.weight_sharing', __doc__ or '', EXAMPLES)
-    parser.add_argument('model', metavar='IN.sqz')
-    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.sqz')
-    parser.add_argument(
-        '--calibration',
-        required=True,
-        metavar='ZIP_OR_FOLDER',
-        help='pictures like those that the robot will see; if it has train/ and val/, train/',
-    )
+    calibration.add_arguments(parser)
     parser.add_argument(
         '--bits',
         type=int,
@@ -159,14 +147,6 @@ def main(arguments: list[str] | None = None) -> int:
         metavar='N',
         help='of tuning; 0: none (default: %(default)s)',
     )
-    parser.add_argument(
-        '--pictures',
-        type=count,
-        default=PICTURES,
-        metavar='N',
-        help='to calibrate on, taken evenly (default: %(default)s)',
-    )
-    parser.add_argument('--release', type=count, help="default: the input's")
     return command.run(_compress, parser.parse_args(arguments))
 
 
@@ -187,14 +167,9 @@ def whole(text: str) -> int:
 
 
 def _compress(options: argparse.Namespace) -> None:
-    model = file.read(options.model)
-    archive = Archive(options.calibration)
-    pictures = calibration_pictures(archive, chosen(archive, options.pictures), model)
-    torch.use_deterministic_algorithms(True)
+    model, _, pictures = calibration.read(options)
     shared = deep_compress(model, densities(model, options.density), options.bits)
     shared = tune(model, shared, pictures, options.epochs)
-    release = model.release if options.release is None else options.release
-    shared = replace(shared, release=release)
     shared = replace(shared, self_test=self_test(shared))
     command.save(shared, options.output)
     print(_summary(shared, options.output.stat().st_size))

@@ -1,0 +1,96 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that compress share: the model, and the pictures that it is calibrated on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sqz_perception.errors import DataError
+from sqz_perception.inference import frames
+from sqz_perception.inference.options import count
+from sqz_perception.model import file
+from sqz_perception.model.network import Model
+from training import command
+from training.archive import Archive
+
+PICTURES = 250
+FEWEST = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Ask for the model, the file to write, the pictures and the release."""
+    parser.add_argument('model', metavar='IN.sqz')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.sqz')
+    parser.add_argument(
+        '--calibration',
+        required=True,
+        metavar='ZIP_OR_FOLDER',
+        help='pictures like those that the robot will see; if it has train/ and val/, train/',
+    )
+    parser.add_argument(
+        '--pictures',
+        type=count,
+        default=PICTURES,
+        metavar='N',
+        help='to calibrate on, taken evenly (default: %(default)s); 250 of 227x227 take 4 GB',
+    )
+    parser.add_argument('--release', type=count, help="default: the input's")
+
+
+def read(options: argparse.Namespace) -> tuple[Model, tuple[str, ...], NDArray[np.uint8]]:
+    """
+    Return the model under its new release, and its pictures with their names in the archive.
+
+    All that can be refused before the work is done is refused here. From here on PyTorch gives
+    the same result each time.
+    """
+    command.check_folder(options.output)
+    model = file.read(options.model)
+    if options.release is not None:
+        model = replace(model, release=options.release)
+        file.encode(model, plain=True)  # refuses what can not be written
+    archive = Archive(options.calibration)
+    names = chosen(archive, options.pictures)
+    torch.use_deterministic_algorithms(True)
+    return model, names, calibration_pictures(archive, names, model)
+
+
+def calibration_pictures(
+    archive: Archive, names: Sequence[str], model: Model
+) -> NDArray[np.uint8]:
+    """
+    Return the pictures ``names`` as the network sees them, uint8 (N, height, width, 3) in BGR.
+
+    Raises DataError for a picture that can't be decoded.
+    """
+    found = []
+    for name in tqdm(names, 'reading', unit=' pictures', disable=None):
+        picture = archive.picture(name)
+        if picture is None:
+            raise DataError(f"{archive.path}: {name} can't be decoded; remove or replace it")
+        found.append(frames.fit(picture, model.input))
+    return np.stack(found)
+
+
+def chosen(archive: Archive, most: int) -> tuple[str, ...]:
+    """Return ``most`` pictures, taken evenly; of an archive with train/ and val/ from train/."""
+    names = archive.names
+    if archive.part('train') and archive.part('val'):
+        names = archive.part('train')
+    if min(len(names), most) < FEWEST:
+        raise DataError(
+            f'{archive.path}: {min(len(names), most)} pictures to calibrate on; at least {FEWEST} '
+            'are needed'
+        )
+    if most < len(names):
+        names = tuple(names[i * len(names) // most] for i in range(most))
+    return names
