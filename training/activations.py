@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sqz_perception.model.network import IMAGE, Model, Node, trace
-from training.torch_network import TorchNetwork, Watch
+from training.torch_network import TorchNetwork, Watch, batches
 
 BATCH = 4  # pictures; larger ones make arrays that are mapped anew each time
 SAMPLES = 24_000  # places of a layer's output, over all pictures, whose inputs are looked at
@@ -61,7 +61,9 @@ class Pictures:
 
     def march(self, net: TorchNetwork, visit: Visit) -> None:
         """Call ``visit`` with each convolution and the samples (N * n, K) of what it takes."""
-        values = {IMAGE: torch.cat([net.preprocess(batch) for batch in self._batches()])}
+        values = {
+            IMAGE: torch.cat([net.preprocess(batch) for batch in batches(self.values, BATCH)])
+        }
         with torch.no_grad():
             for index, node in enumerate(self.model.nodes):
                 if node.op == 'conv':
@@ -76,35 +78,25 @@ class Pictures:
         empty = {node.name: torch.zeros(len(net.biases[node.name])).double() for node in nodes}
         weight, bias = empty, {name: zero.clone() for name, zero in empty.items()}
         generator = torch.Generator().manual_seed(0)
-        for batch in self._batches():
+        for batch in batches(self.values, BATCH):
             outputs: dict[str, Tensor] = {}
 
             def watch(name: str, value: Tensor, outputs: dict[str, Tensor] = outputs) -> None:
                 if name in empty:
                     outputs[name] = value
 
-            logits = net(batch, watch)
-            drawn = torch.multinomial(logits.detach().softmax(1), DRAWS, True, generator=generator)
+            answers = net(batch, watch)
+            drawn = torch.multinomial(
+                answers.detach().softmax(1), DRAWS, True, generator=generator
+            )
             for labels in drawn.T:
-                loss = functional.cross_entropy(logits, labels, reduction='sum')
+                loss = functional.cross_entropy(answers, labels, reduction='sum')
                 found = torch.autograd.grad(loss, list(outputs.values()), retain_graph=True)
                 for name, gradient in zip(outputs, found, strict=True):
                     weight[name] += (gradient.double() ** 2).sum((0, 2, 3))
                     bias[name] += (gradient.double().sum((2, 3)) ** 2).sum(0)
         count = DRAWS * len(self.values)
         return {name: Importance(weight[name] / count, bias[name] / count) for name in empty}
-
-    def logits(
-        self, net: TorchNetwork, most: int | None = None, watch: Watch | None = None
-    ) -> Tensor:
-        """Return the logits (n, classes) of ``most`` pictures, taken evenly, or of all."""
-        every = -(-len(self.values) // most) if most else 1
-        with torch.no_grad():
-            batches = torch.from_numpy(self.values[::every]).split(BATCH)
-            return torch.cat([net(batch, watch) for batch in batches])
-
-    def _batches(self) -> tuple[Tensor, ...]:
-        return torch.from_numpy(self.values).split(BATCH)
 
     def _draw(self, places: int, generator: torch.Generator) -> Tensor:
         count = min(places, max(1, SAMPLES // len(self.values)))
@@ -124,6 +116,12 @@ class Pictures:
         seen = x.reshape(count, channels, -1).gather(2, index.expand(-1, channels, -1))
         seen = seen.reshape(count, channels, places.shape[1], -1).permute(0, 2, 1, 3)
         return seen.reshape(count * places.shape[1], -1)
+
+
+def logits(net: TorchNetwork, pictures: NDArray[np.uint8], watch: Watch | None = None) -> Tensor:
+    """Return what ``net`` answers to ``pictures`` (N, H, W, 3): logits (N, classes)."""
+    with torch.no_grad():
+        return torch.cat([net(batch, watch) for batch in batches(pictures, BATCH)])
 
 
 def divergence(original: Tensor, other: Tensor) -> float:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from sqz_perception.model.network import Model, Tensor
-from training.activations import Pictures, divergence
+from training.activations import divergence, logits
 from training.torch_network import TorchNetwork
 
 HELD_OUT = 4  # one picture in so many tells when to stop tuning
@@ -53,8 +53,8 @@ class _Tuner:
         self.shared, self.net = shared, TorchNetwork(shared)
         held = np.arange(len(pictures)) % HELD_OUT == 0
         self.taught = torch.from_numpy(pictures[~held])
-        self.held = Pictures(shared, pictures[held])
-        answers = Pictures(model, pictures).logits(TorchNetwork(model))
+        self.held = pictures[held]
+        answers = logits(TorchNetwork(model), pictures)
         self.wanted, self.wanted_held = answers[torch.from_numpy(~held)], answers[held]
         self.codebooks, self.codes, groups = {}, {}, []
         for node in shared.convolutions:
@@ -70,7 +70,7 @@ class _Tuner:
 
     def loss(self) -> float:
         """Return the divergence on the pictures held out."""
-        return divergence(self.wanted_held, self.held.logits(self.net))
+        return divergence(self.wanted_held, logits(self.net, self.held))
 
     def epoch(self, seed: int, rate: float, progress: tqdm) -> None:
         """Go through the pictures once, at ``rate`` of the full speed."""

@@ -25,7 +25,7 @@ from sqz_perception.inference.options import count
 from sqz_perception.model import codec, file
 from sqz_perception.model.network import Model
 from training import calibration, command
-from training.activations import Pictures, divergence
+from training.activations import divergence, logits
 from training.compressor import Compressor
 from training.evaluate import truth
 from training.ranges import rounding
@@ -115,10 +115,9 @@ def points_lost(
 ) -> Callable[[Model], float]:
     """Return what tells how many points of top-1 or top-5, the worse, a compressed model lost."""
     truths = torch.tensor(classes)[:, None]
-    ones = Pictures(model, pictures)
 
     def right(of: Model) -> torch.Tensor:
-        ranked = answers(of, ones).topk(min(5, len(model.labels))).indices == truths
+        ranked = answers(of, pictures).topk(min(5, len(model.labels))).indices == truths
         return torch.stack((ranked[:, 0], ranked.any(dim=1))).double().mean(dim=1)
 
     before = right(model)
@@ -184,13 +183,13 @@ def _goal(
     return compressor.compress(options.trade)
 
 
-def answers(model: Model, pictures: Pictures) -> torch.Tensor:
+def answers(model: Model, pictures: NDArray[np.uint8]) -> torch.Tensor:
     """Return the logits (N, classes) of ``model`` in the arithmetic that it is for."""
-    return pictures.logits(TorchNetwork(model), watch=rounding(model, model.ranges))
+    return logits(TorchNetwork(model), pictures, rounding(model, model.ranges))
 
 
 def _summary(model: Model, compressed: Model, pictures: NDArray[np.uint8]) -> str:
-    before, after = (answers(one, Pictures(model, pictures)) for one in (model, compressed))
+    before, after = (answers(one, pictures) for one in (model, compressed))
     same = 100 * (before.argmax(1) == after.argmax(1)).double().mean()
     return (
         f'on the {len(pictures)} pictures, in int8: divergence '

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sqz_perception.model.network import Model, Node, Tensor
-from training.activations import Importance, Pictures, divergence
+from training.activations import Importance, Pictures, divergence, logits
 from training.quantize import (
     Moments,
     Quantised,
@@ -100,13 +100,17 @@ class Compressor:
 
     def _correct_importance(self) -> None:
         """Compress each layer alone; scale its importance to the divergence that comes of it."""
-        original = self.pictures.logits(self.net, SENSED)
+        every = -(-len(self.pictures.values) // SENSED)
+        few = self.pictures.values[::every]
+        original = logits(self.net, few)
         with self._progress('sensitivity') as progress:
             for node in self.model.convolutions:
-                self._correct_layer(node, original)
+                self._correct_layer(node, few, original)
                 progress.update()
 
-    def _correct_layer(self, node: Node, original: torch.Tensor) -> None:
+    def _correct_layer(
+        self, node: Node, pictures: NDArray[np.uint8], original: torch.Tensor
+    ) -> None:
         taken = self._taken[node.name]
         seen = moments(taken, taken)
         found = self._quantised(node, seen, SENSING)
@@ -114,7 +118,7 @@ class Compressor:
         importance = self.importance[node.name]
         expected = predicted_loss(weight.double().flatten(1), found, seen, importance.weight)
         self.net.replace(node.name, found.weight.reshape(weight.shape).numpy(), found.bias.numpy())
-        measured = divergence(original, self.pictures.logits(self.net, SENSED))
+        measured = divergence(original, logits(self.net, pictures))
         self.net.replace(node.name, weight.numpy(), bias.numpy())
         if expected > 0 and measured > 0:
             factor = float(np.clip(measured / expected, 1 / MOST_CORRECTED, MOST_CORRECTED))
