@@ -28,7 +28,7 @@ from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.int8 import runs_in_int8
 from sqz_perception.model.network import Model, self_test_picture
 from training.archive import Archive
-from training.evaluate import truth
+from training.evaluate import divergence, truth
 
 PRECISIONS = ('fp32', 'bf16', 'int8')
 THREADS = 2
@@ -151,14 +151,3 @@ def top(logits: NDArray[np.float32], classes: NDArray[np.int64], k: int) -> floa
     """Return the share of pictures, in percent, whose class is among the ``k`` best."""
     best = np.argsort(-logits, axis=1, kind='stable')[:, :k]
     return float(100 * (best == classes[:, None]).any(axis=1).mean())
-
-
-def divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Return the mean Kullback-Leibler divergence of ``found`` from ``expected``, in nats."""
-    p, q = (_log_softmax(values.astype(np.float64)) for values in (expected, found))
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -124,12 +124,6 @@ def logits(net: TorchNetwork, pictures: NDArray[np.uint8], watch: Watch | None =
         return torch.cat([net(batch, watch) for batch in batches(pictures, BATCH)])
 
 
-def divergence(original: Tensor, other: Tensor) -> float:
-    """Return the mean Kullback-Leibler divergence of two answers (N, classes), in nats."""
-    expected, found = original.double().log_softmax(1), other.double().log_softmax(1)
-    return float((expected.exp() * (expected - found)).sum(1).mean())
-
-
 def _in_batches(net: TorchNetwork, node: Node, inputs: list[Tensor]) -> Tensor:
     parts = zip(*(x.split(BATCH) for x in inputs), strict=True)
     return torch.cat([net.apply_node(node, list(part)) for part in parts])

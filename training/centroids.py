@@ -17,7 +17,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from sqz_perception.model.network import Model, Tensor
-from training.activations import divergence, logits
+from training.activations import logits
+from training.evaluate import divergence
 from training.torch_network import TorchNetwork
 
 HELD_OUT = 4  # one picture in so many tells when to stop tuning
@@ -70,7 +71,7 @@ class _Tuner:
 
     def loss(self) -> float:
         """Return the divergence on the pictures held out."""
-        return divergence(self.wanted_held, logits(self.net, self.held))
+        return divergence(self.wanted_held.numpy(), logits(self.net, self.held).numpy())
 
     def epoch(self, seed: int, rate: float, progress: tqdm) -> None:
         """Go through the pictures once, at ``rate`` of the full speed."""

@@ -25,9 +25,9 @@ from sqz_perception.inference.options import count
 from sqz_perception.model import codec, file
 from sqz_perception.model.network import Model
 from training import calibration, command
-from training.activations import divergence, logits
+from training.activations import logits
 from training.compressor import Compressor
-from training.evaluate import truth
+from training.evaluate import divergence, truth
 from training.ranges import rounding
 from training.torch_network import TorchNetwork
 
@@ -191,9 +191,10 @@ def answers(model: Model, pictures: NDArray[np.uint8]) -> torch.Tensor:
 def _summary(model: Model, compressed: Model, pictures: NDArray[np.uint8]) -> str:
     before, after = (answers(one, pictures) for one in (model, compressed))
     same = 100 * (before.argmax(1) == after.argmax(1)).double().mean()
+    far = divergence(before.numpy(), after.numpy())
     return (
-        f'on the {len(pictures)} pictures, in int8: divergence '
-        f'{divergence(before, after):.4f} nats, the same first class on {same:.1f} %'
+        f'on the {len(pictures)} pictures, in int8: divergence {far:.4f} nats, '
+        f'the same first class on {same:.1f} %'
     )
 
 

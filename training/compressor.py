@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sqz_perception.model.network import Model, Node, Tensor
-from training.activations import Importance, Pictures, divergence, logits
+from training.activations import Importance, Pictures, logits
+from training.evaluate import divergence
 from training.quantize import (
     Moments,
     Quantised,
@@ -118,7 +119,7 @@ class Compressor:
         importance = self.importance[node.name]
         expected = predicted_loss(weight.double().flatten(1), found, seen, importance.weight)
         self.net.replace(node.name, found.weight.reshape(weight.shape).numpy(), found.bias.numpy())
-        measured = divergence(original, logits(self.net, pictures))
+        measured = divergence(original.numpy(), logits(self.net, pictures).numpy())
         self.net.replace(node.name, weight.numpy(), bias.numpy())
         if expected > 0 and measured > 0:
             factor = float(np.clip(measured / expected, 1 / MOST_CORRECTED, MOST_CORRECTED))

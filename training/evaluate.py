@@ -130,17 +130,20 @@ def against(outcome: Outcome, original: Outcome) -> dict[str, object]:
     """
     Return how far ``outcome`` is from another model's, its ``original``, on the same pictures.
 
-    The divergence is the mean of Kullback and Leibler's, in nats: it tells more of a compression
-    than the accuracy on the few pictures that are at hand.
+    The divergence tells more of a compression than the accuracy on the few pictures at hand.
     """
-    expected, found = (_log_probabilities(one.logits) for one in (original, outcome))
-    divergence = (np.exp(expected) * (expected - found)).sum(axis=1).mean()
     return {
         'top1_original': round(original.top(1), 3),
         'top5_original': round(original.top(TOP), 3),
         'same_top1': round(float(100 * (outcome.ranked[:, 0] == original.ranked[:, 0]).mean()), 3),
-        'divergence': round(float(divergence), 5),
+        'divergence': round(divergence(original.logits, outcome.logits), 5),
     }
+
+
+def divergence(original: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the mean Kullback-Leibler divergence of two answers (N, classes), in nats."""
+    expected, found = (_log_probabilities(logits) for logits in (original, other))
+    return float((np.exp(expected) * (expected - found)).sum(axis=1).mean())
 
 
 def by_class(outcome: Outcome, labels: Sequence[str]) -> dict[str, dict[str, object]]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sqz_perception.model.network import Model, Node, self_test_picture
 from tiny import tiny_model
 from training import activations
-from training.activations import Pictures, divergence
+from training.activations import Pictures
 from training.torch_network import TorchNetwork
 
 COUNT = 6
@@ -91,9 +91,3 @@ def test_the_importance_of_a_bias_is_its_squared_gradient() -> None:
         assert found[name].bias.sum() >= 0.1 * low.sum()
         assert (found[name].weight >= 0).all()
     assert found['conv10'].weight.sum() > 0
-
-
-def test_divergence_is_that_of_kullback_and_leibler() -> None:
-    original, other = torch.tensor([[0.0, 0.0]]), torch.tensor([[float(np.log(3)), 0.0]])
-    assert divergence(original, original) == 0
-    assert divergence(original, other) == pytest.approx(0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(2))

@@ -13,8 +13,9 @@ from sqz_perception.model import file  # noqa: E402
 from sqz_perception.model.network import Model, self_test_picture  # noqa: E402
 from tiny import tiny_model  # noqa: E402
 from training import centroids  # noqa: E402
-from training.activations import divergence, logits  # noqa: E402
+from training.activations import logits  # noqa: E402
 from training.centroids import tune  # noqa: E402
+from training.evaluate import divergence  # noqa: E402
 from training.torch_network import TorchNetwork  # noqa: E402
 from training.weight_sharing import deep_compress, densities  # noqa: E402
 
@@ -25,7 +26,7 @@ def photos(model: Model, count: int = 48) -> np.ndarray:
 
 def apart(model: Model, other: Model, pictures: np.ndarray) -> float:
     before, after = (logits(TorchNetwork(m), pictures) for m in (model, other))
-    return divergence(before, after)
+    return divergence(before.numpy(), after.numpy())
 
 
 def test_tuning_brings_the_answers_back_and_keeps_who_shares() -> None:

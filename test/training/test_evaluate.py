@@ -21,7 +21,7 @@ from sqz_perception.model import file
 from tiny import LABELS, tiny_model
 from training import evaluate
 from training.archive import Archive
-from training.evaluate import Outcome, by_class, truth
+from training.evaluate import Outcome, by_class, divergence, truth
 
 WINNER = 50.0  # added to the first label's logit, so that it is the answer to every picture
 PICTURES = {f'{i:03d}.png': png(noisy_picture((20 * i, 99, 50), i, 40)) for i in range(8)}
@@ -53,6 +53,13 @@ def test_a_folder_is_a_label_whatever_its_case() -> None:
 
 def test_a_number_is_a_class_where_there_are_no_folders() -> None:
     assert truth(['0000_x.jpg', '2_y.jpg', '01.png'], ['a', 'b', 'c']) == [0, 2, 1]
+
+
+def test_divergence_is_that_of_kullback_and_leibler() -> None:
+    original = np.array([[0.0, 0.0]], np.float32)
+    other = np.array([[np.log(3), 0.0]], np.float32)
+    assert divergence(original, original) == 0
+    assert divergence(original, other) == pytest.approx(0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(2))
 
 
 def test_one_folder_around_numbered_pictures_says_nothing() -> None:
