@@ -27,7 +27,7 @@ from sqz_perception.model import file
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.int8 import runs_in_int8
 from sqz_perception.model.network import Model, self_test_picture
-from training.archive import Archive
+from training.archive import Archive, evenly
 from training.evaluate import divergence, truth
 
 PRECISIONS = ('fp32', 'bf16', 'int8')
@@ -115,9 +115,7 @@ def judged_by(setting: Setting, model: Model) -> tuple[Pictures, NDArray[np.int6
         made = [self_test_picture(seed, model.input) for seed in range(2 * MADE)]
         return np.stack(made), np.zeros(0, np.int64)
     archive = Archive(setting.images)
-    names = archive.part('val') or archive.names
-    if len(names) > PICTURES:
-        names = tuple(names[i * len(names) // PICTURES] for i in range(PICTURES))
+    names = evenly(archive.part('val') or archive.names, PICTURES)
     read = {name: archive.picture(name) for name in names}
     kept = {name: frames.fit(p, model.input) for name, p in read.items() if p is not None}
     return np.stack(list(kept.values())), np.array(truth(list(kept), model.labels))

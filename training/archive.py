@@ -41,6 +41,13 @@ class Archive:
         except (SourceError, *ZIP_ERRORS):
             return None
 
+    def decoded(self, name: str) -> NDArray[np.uint8]:
+        """Decode one picture, as ``picture`` does. Raise DataError where that can't be done."""
+        picture = self.picture(name)
+        if picture is None:
+            raise DataError(f"{self.path}: {name} can't be decoded; remove or replace it")
+        return picture
+
     def part(self, split: str) -> tuple[str, ...]:
         """Return the pictures that lie under a folder called ``split``, at any depth."""
         return tuple(name for name in self.names if split in name.split('/')[:-1])
@@ -75,3 +82,10 @@ class Archive:
         except ZIP_ERRORS as error:
             raise DataError(f'{self.path} is no folder and no readable zip: {error}') from error
         return self._zip.namelist()
+
+
+def evenly(names: tuple[str, ...], most: int) -> tuple[str, ...]:
+    """Return ``most`` of ``names``, taken evenly, or all where they are no more."""
+    if len(names) <= most:
+        return names
+    return tuple(names[i * len(names) // most] for i in range(most))

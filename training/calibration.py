@@ -20,7 +20,7 @@ from sqz_perception.inference.options import count
 from sqz_perception.model import file
 from sqz_perception.model.network import Model
 from training import command
-from training.archive import Archive
+from training.archive import Archive, evenly
 
 PICTURES = 250
 FEWEST = 16
@@ -72,13 +72,8 @@ def calibration_pictures(
 
     Raises DataError for a picture that can't be decoded.
     """
-    found = []
-    for name in tqdm(names, 'reading', unit=' pictures', disable=None):
-        picture = archive.picture(name)
-        if picture is None:
-            raise DataError(f"{archive.path}: {name} can't be decoded; remove or replace it")
-        found.append(frames.fit(picture, model.input))
-    return np.stack(found)
+    progress = tqdm(names, 'reading', unit=' pictures', disable=None)
+    return np.stack([frames.fit(archive.decoded(name), model.input) for name in progress])
 
 
 def chosen(archive: Archive, most: int) -> tuple[str, ...]:
@@ -91,6 +86,4 @@ def chosen(archive: Archive, most: int) -> tuple[str, ...]:
             f'{archive.path}: {min(len(names), most)} pictures to calibrate on; at least {FEWEST} '
             'are needed'
         )
-    if most < len(names):
-        names = tuple(names[i * len(names) // most] for i in range(most))
-    return names
+    return evenly(names, most)

@@ -28,7 +28,7 @@ from sqz_perception.inference.backend import BACKENDS
 from sqz_perception.inference.classifier import LoadedModel
 from sqz_perception.inference.options import add_runtime, count, runtime
 from training import command
-from training.archive import Archive
+from training.archive import Archive, evenly
 
 EXAMPLES = """\
 examples:
@@ -94,14 +94,12 @@ def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
     names = archive.names
     if archive.part('train') and archive.part('val'):
         names = archive.part('val')
-    if 0 < limit < len(names):
-        names = tuple(names[i * len(names) // limit] for i in range(limit))
+    if limit:
+        names = evenly(names, limit)
     classes = truth(names, model.labels)
     answers, milliseconds = [], []
     for name in tqdm(names, 'evaluating', unit=' pictures', disable=None):
-        picture = archive.picture(name)
-        if picture is None:
-            raise DataError(f"{archive.path}: {name} can't be decoded; remove or replace it")
+        picture = archive.decoded(name)
         start = time.perf_counter()
         logits = model.backend.logits(frames.fit(picture, model.input))
         milliseconds.append((time.perf_counter() - start) * 1e3)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,17 @@ SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a zip with 3 classes, 24 training and 4 validation pictures each."""
     return write_zip(tmp_path_factory.mktemp('data') / 'colors.zip', color_members(24, 4))
+
+
+@pytest.fixture(scope='module')
+def one_thread() -> Iterator[None]:
+    """Use one thread: for networks this small, two only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

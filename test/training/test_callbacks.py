@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from training import callbacks, train  # noqa: E402
 from training.assemble import Identity  # noqa: E402
 from training.callbacks import rounded  # noqa: E402
 from training.export import load_checkpoint, to_model  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 RECIPE = """
 seed_everything: 1
@@ -43,15 +45,6 @@ SHARE = ('ShareCallback', '{bits: 4}')
 QUANTISE = ('FakeQuantiseCallback', '{bits: 4}')
 
 Recipe = Callable[..., list[str]]
-
-
-@pytest.fixture(autouse=True, scope='module')
-def one_thread() -> Iterator[None]:
-    """Use one thread: for networks this small, two only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,8 @@ from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E
 from training import train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 RECIPES = Path(train.__file__).parent / 'recipes'
 TINY = {
     'trainer.accelerator': 'cpu',
@@ -30,15 +31,6 @@ TINY = {
     'model.architecture.fires': '2',
     'model.learning_rate': '0.05',
 }
-
-
-@pytest.fixture(autouse=True, scope='module')
-def one_thread() -> Iterator[None]:
-    """Use one thread: for networks this small, two only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def arguments(data: Path, out: Path, epochs: int, **more: str) -> list[str]:
