@@ -20,16 +20,13 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from coded import coded_model  # noqa: E402
+from forged import reseal, with_section  # noqa: E402
 from sqz_perception.errors import ModelError  # noqa: E402
 from sqz_perception.model import codec, file  # noqa: E402
 from sqz_perception.model.bits import BitWriter  # noqa: E402
 from sqz_perception.model.network import Model  # noqa: E402
 from sqz_perception.model.tables import Table  # noqa: E402
 from tiny import tiny_model  # noqa: E402
-
-
-def reseal(body: bytes) -> bytes:
-    return body[:-4] + struct.pack('<I', zlib.crc32(body[:-4]))
 
 
 def patched(data: bytes, offset: int, new: bytes) -> bytes:
@@ -137,13 +134,6 @@ def table(lie: Table) -> bytes:
     writer.signed(0)
     lie.write(writer)
     return writer.bytes() + b'\0' * 20
-
-
-def with_section(data: bytes, section: bytes) -> bytes:
-    fields = list(file.HEADER.unpack_from(data))
-    fields[5] = len(section)
-    head = file.HEADER.pack(*fields) + data[file.HEADER.size : file.HEADER.size + fields[3]]
-    return reseal(head + section + b'\0\0\0\0')
 
 
 def bomb(data: bytes) -> bytes:

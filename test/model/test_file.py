@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import tracemalloc
 import zlib
 from dataclasses import replace
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coded import coded_model
+from forged import reseal, with_section
 from sqz_perception.errors import (
     ModelCorrupt,
     ModelError,
@@ -33,12 +33,6 @@ from tiny import tiny_model
 GOLDEN = Path(__file__).parent.parent / 'golden'
 DATA = file.encode(tiny_model(dtype=np.int8), plain=True)
 CODED = file.encode(coded_model())
-
-
-def reseal(data: bytes) -> bytes:
-    """Return ``data`` with a fitting checksum, as an attacker would."""
-    body = data[:-4]
-    return body + struct.pack('<I', zlib.crc32(body))
 
 
 def with_metadata(
@@ -317,14 +311,6 @@ def test_a_file_may_mix_coded_and_plain_tensors() -> None:
         file._plain_section([row]) if i % 2 else bytes([file.CODED]) for i, row in enumerate(parts)
     ) + file.codec.encode([part for row in parts[::2] for part in row])
     assert same(file.decode(with_section(CODED, mixed)), model)
-
-
-def with_section(data: bytes, section: bytes) -> bytes:
-    """Return the file with another tensor section."""
-    fields = list(file.HEADER.unpack_from(data))
-    fields[5] = len(section)
-    head = file.HEADER.pack(*fields) + data[file.HEADER.size : file.HEADER.size + fields[3]]
-    return reseal(head + section + b'\0\0\0\0')
 
 
 def all_zero(out: int) -> Model:

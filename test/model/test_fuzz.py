@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 import resource
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from coded import coded_model
+from forged import reseal
 from sqz_perception.errors import ModelError
 from sqz_perception.model import codec, file
 from sqz_perception.model.codec import Kind
@@ -56,8 +56,7 @@ def resealed(data: bytes) -> bytes:
     """Return a file with the lengths and the checksum that ``data`` ought to have."""
     fields = list(file.HEADER.unpack_from(data))
     fields[5] = len(data) - file.HEADER.size - fields[3] - file.CHECKSUM.size
-    body = file.HEADER.pack(*fields) + data[file.HEADER.size : -file.CHECKSUM.size]
-    return body + file.CHECKSUM.pack(zlib.crc32(body))
+    return reseal(file.HEADER.pack(*fields) + data[file.HEADER.size :])
 
 
 @contextmanager
