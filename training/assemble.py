@@ -81,11 +81,13 @@ class Assembler:
         expand3x3: Layer,
         bypass: bool = False,
         add_first: bool = False,
+        project: Layer | None = None,
     ) -> None:
         """
         Squeeze, expand twice, concatenate; with ``bypass`` add what went in.
 
-        ``add_first`` puts the addition before the last ReLU instead of after it.
+        ``add_first`` puts the addition before the last ReLU instead of after it; ``project``
+        convolves what went in before it is added.
         """
         source = self.last
         self.conv(f'{name}.squeeze1x1', squeeze)
@@ -98,7 +100,11 @@ class Assembler:
         if not add_first:
             self.relu()
         if bypass:
-            self._then('add', f'{name}.bypass', source, self.last)
+            expanded = self.last
+            self.last = source
+            if project is not None:
+                self.conv(f'{name}.project', project)
+            self._then('add', f'{name}.bypass', self.last, expanded)
         if add_first:
             self.relu()
 

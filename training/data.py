@@ -128,23 +128,35 @@ def erase(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     return images.masked_fill(under[..., None], GREY)
 
 
-class ShuffleByEpoch(Sampler):
-    """A new order for each epoch from seed and epoch alone, so a resumed run has the same."""
+@dataclass(frozen=True)
+class Share:
+    """Which of the processes that train together this one is, and how many there are."""
 
-    def __init__(self, count: int, seed: int) -> None:
+    rank: int = 0
+    processes: int = 1
+
+
+class ShuffleByEpoch(Sampler):
+    """
+    A new order for each epoch from seed and epoch alone, so a resumed run has the same.
+
+    Of each step's pictures every process has its share: together they see what one alone would.
+    """
+
+    def __init__(self, count: int, seed: int, share: Share = Share()) -> None:
         """Order ``count`` pictures."""
-        self.count, self.seed, self.epoch = count, seed, 0
+        self.count, self.seed, self.share, self.epoch = count, seed, share, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Order the pictures for ``epoch``; the trainer calls this before each."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count
+        return self.count // self.share.processes
 
     def __iter__(self) -> Iterator[int]:
         order = torch.randperm(self.count, generator=seeded(self.seed, self.epoch))
-        return iter(order.tolist())
+        return iter(order[self.share.rank :: self.share.processes][: len(self)].tolist())
 
 
 def seeded(*numbers: int) -> torch.Generator:
@@ -172,7 +184,7 @@ class PictureData(LightningDataModule):
         Args:
             path: Folder or zip with train/<class>/ and val/<class>/.
             size: Height and width given to the network, pixels.
-            batch_size: Pictures in a step.
+            batch_size: Pictures in a step, of all processes together.
             shift: Random shift in training, pixels.
             flip: Flip half of the training pictures left to right.
             erase: Side of a grey square over each training picture, pixels; 0: none.
@@ -202,18 +214,29 @@ class PictureData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order for each epoch; the short last one is left out."""
         assert self.train is not None
+        share = self._share()
+        if self.batch_size % share.processes:
+            raise DataError(
+                f"{share.processes} processes can't share {self.batch_size} pictures alike; "
+                'choose another --data.batch_size'
+            )
+        batch = self.batch_size // share.processes
+        sampler = ShuffleByEpoch(len(self.train), self.seed, share)
         return DataLoader(
-            self.train,
-            self.batch_size,
-            drop_last=len(self.train) > self.batch_size,
-            sampler=ShuffleByEpoch(len(self.train), self.seed),
-            collate_fn=whole,
+            self.train, batch, drop_last=len(sampler) > batch, sampler=sampler, collate_fn=whole
         )
 
     def val_dataloader(self) -> DataLoader:
-        """Every picture once, in order."""
+        """Every picture once, by one of the processes."""
         assert self.val is not None
-        return DataLoader(self.val, 4 * self.batch_size, collate_fn=whole)
+        share = self._share()
+        own = range(share.rank, len(self.val), share.processes)
+        return DataLoader(self.val, 4 * self.batch_size, sampler=own, collate_fn=whole)
+
+    def _share(self) -> Share:
+        return (
+            Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment in training; seeded by the step, so a resumed run draws the same."""

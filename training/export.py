@@ -22,8 +22,9 @@ from torch import nn
 from sqz_perception.errors import CheckpointInvalid, SqzError
 from sqz_perception.model.network import InputSpec, Model
 from training import command
+from training.architecture import STEMS, Architecture
 from training.assemble import Assembler, Identity, Layer
-from training.models import STEMS, Architecture, Fire, SqueezeNet
+from training.models import Fire, SqueezeNet
 
 EXAMPLES = """\
 examples:
@@ -59,7 +60,10 @@ def to_model(
     assembler.relu()
     for name, layer in net.fires.items():
         if isinstance(layer, Fire):
-            assembler.fire(name, *_fire(layer), bypass=layer.bypass, add_first=layer.add_first)
+            bypass, project = layer.bypass, None
+            if layer.project is not None:
+                project = folded(layer.project, layer.project_norm)
+            assembler.fire(name, *_fire(layer), bypass, layer.add_first, project)
         else:
             assembler.max_pool(name)
     assembler.conv('conv10', folded(net.conv10, nn.Identity()))
@@ -80,23 +84,49 @@ def folded(conv: nn.Conv2d, norm: nn.Module) -> Layer:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
-    """Read a checkpoint of ``training.train``. Raises CheckpointInvalid."""
+    """
+    Read a checkpoint of ``training.train``.
+
+    Raises CheckpointInvalid, also for a baseline: no robot runs one.
+    """
+    content = _content(path)
+    description = content['sqz_perception']
+    if description['baseline']:
+        raise CheckpointInvalid(
+            f'{path} is of {description["baseline"]}, which is there to compare with and not for '
+            'a robot; train an architecture of the family'
+        )
+    try:
+        net = SqueezeNet(Architecture(**description['architecture']))
+        net.load_state_dict(_network_state(content['state_dict']))
+        return Trained(net.eval(), _spec(description), tuple(description['labels']))
+    except SqzError:
+        raise
+    except Exception as error:  # whatever a missing key or another shape gives
+        raise _invalid(path, error) from error
+
+
+def load_description(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a checkpoint says of its network. Raises CheckpointInvalid."""
+    return _content(path)['sqz_perception']
+
+
+def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise CheckpointInvalid(f'{path}: no such file; training.train writes best.ckpt')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
         description = content['sqz_perception']
-        architecture = Architecture(**description['architecture'])
-        net = SqueezeNet(architecture)
-        net.load_state_dict(_network_state(content['state_dict']))
-        return Trained(net.eval(), _spec(description), tuple(description['labels']))
-    except SqzError:
-        raise
+        return {**content, 'sqz_perception': {'baseline': None, **description}}
     except Exception as error:  # torch.load raises whatever pickle and zip do
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointInvalid(
-            f'{path}: no checkpoint of this training.train ({reason}); train again'
-        ) from error
+        raise _invalid(path, error) from error
+
+
+def _invalid(path: str | os.PathLike[str], error: Exception) -> CheckpointInvalid:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return CheckpointInvalid(
+        f'{path}: no checkpoint of this training.train ({reason}); train again'
+    )
 
 
 def _fire(layer: Fire) -> tuple[Layer, Layer, Layer]:

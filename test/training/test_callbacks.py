@@ -19,6 +19,7 @@ from training import callbacks, train  # noqa: E402
 from training.assemble import Identity  # noqa: E402
 from training.callbacks import rounded  # noqa: E402
 from training.export import load_checkpoint, to_model  # noqa: E402
+from training.learner import Learner  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -109,13 +110,13 @@ def test_the_density_falls_and_what_is_pruned_stays_so(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    step = train.Classifier.training_step
+    step = Learner.training_step
 
-    def watched(self: train.Classifier, *batch: object) -> torch.Tensor:
+    def watched(self: Learner, *batch: object) -> torch.Tensor:
         seen.append(self.net.fires['fire2'].expand3x3.weight.detach() != 0)
         return step(self, *batch)
 
-    monkeypatch.setattr(train.Classifier, 'training_step', watched)
+    monkeypatch.setattr(Learner, 'training_step', watched)
     train.train(recipe(PRUNE, epochs=4))
     counts = [int(kept.sum()) for kept in seen]
     size = seen[0].numel()
@@ -180,16 +181,16 @@ def test_a_resumed_run_gives_what_an_unbroken_one_gives(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: tuple[str, str]
 ) -> None:
     train.train(recipe(chosen, epochs=3, out='whole'))
-    step = train.Classifier.training_step
+    step = Learner.training_step
 
-    def killed_in_the_second_epoch(self: train.Classifier, *batch: object) -> torch.Tensor:
+    def killed_in_the_second_epoch(self: Learner, *batch: object) -> torch.Tensor:
         if self.current_epoch == 1:
             raise Killed
         return step(self, *batch)
 
     broken = recipe(chosen, epochs=3, out='broken')
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(train.Classifier, 'training_step', killed_in_the_second_epoch)
+        patched.setattr(Learner, 'training_step', killed_in_the_second_epoch)
         train.train(broken)
     train.train([*broken, '--ckpt_path', str(tmp_path / 'broken' / 'last.ckpt')])
     whole, resumed = (weights(tmp_path / name / 'last.ckpt') for name in ('whole', 'broken'))

@@ -16,8 +16,9 @@ from sqz_perception.inference.classifier import build, self_test  # noqa: E402
 from sqz_perception.model import file  # noqa: E402
 from sqz_perception.model.network import InputSpec, Model, self_test_picture  # noqa: E402
 from training import export  # noqa: E402
+from training.architecture import Architecture  # noqa: E402
 from training.assemble import Identity  # noqa: E402
-from training.models import Architecture, SqueezeNet  # noqa: E402
+from training.models import SqueezeNet  # noqa: E402
 
 FP32 = Runtime('onnxruntime', 'fp32', 1)
 MEAN, STD = (120.0, 115.0, 104.0), (63.0, 62.0, 66.0)
@@ -64,7 +65,7 @@ def torch_logits(net: SqueezeNet, picture: np.ndarray) -> np.ndarray:
         return net(x)[0].numpy()
 
 
-@pytest.mark.parametrize('bypass', ['none', 'simple'])
+@pytest.mark.parametrize('bypass', ['none', 'simple', 'complex'])
 @pytest.mark.parametrize('norm', [False, True])
 @pytest.mark.parametrize(('stem', 'size'), [('v1.0', 64), ('v1.1', 63), ('small', 32)])
 def test_a_runtime_gives_torchs_answers(stem: str, size: int, norm: bool, bypass: str) -> None:
@@ -139,6 +140,15 @@ def test_command_writes_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         build(model, FP32)[0].logits(picture), expected, atol=0.01 * np.ptp(expected)
     )
     assert capsys.readouterr().out.startswith(f'{out}: net release 3')
+
+
+def test_a_baseline_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = save_checkpoint(tmp_path / 'best.ckpt', trained_net('small', True, 'simple'))
+    content = torch.load(path)
+    content['sqz_perception']['baseline'] = 'alexnet_small'
+    torch.save(content, path)
+    assert export.main([str(path), '-o', str(tmp_path / 'out.sqz'), '--name', 'net']) == 1
+    assert 'alexnet_small, which is there to compare with' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('content', [None, b'', b'not a checkpoint'])

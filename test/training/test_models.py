@@ -12,7 +12,10 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 torchvision = pytest.importorskip('torchvision')
 
 from sqz_perception.errors import ArchitectureInvalid  # noqa: E402
-from training.models import PRESETS, Architecture, SqueezeNet, load_torchvision  # noqa: E402
+from training import models  # noqa: E402
+from training.architecture import PRESETS, Architecture  # noqa: E402
+from training.cost import measure  # noqa: E402
+from training.models import Fire, SqueezeNet, build, load_torchvision  # noqa: E402
 
 
 def parameters(architecture: Architecture) -> int:
@@ -20,10 +23,65 @@ def parameters(architecture: Architecture) -> int:
 
 
 @pytest.mark.parametrize(
-    ('preset', 'count'), [('squeezenet1_0', 1_248_424), ('squeezenet1_1', 1_235_496)]
+    ('name', 'count'),
+    [
+        ('squeezenet1_0', 1_248_424),
+        ('squeezenet1_1', 1_235_496),
+        ('alexnet', 61_100_840),
+        ('resnet50', 25_557_032),
+    ],
 )
-def test_published_networks_have_their_parameters(preset: str, count: int) -> None:
-    assert parameters(PRESETS[preset]) == count
+def test_published_networks_have_their_parameters(
+    name: str, count: int, capsys: pytest.CaptureFixture
+) -> None:
+    assert sum(p.numel() for p in build(name).parameters()) == count
+    assert models.main([name]) == 0
+    assert f'{count:,}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['squeezenet_small', 'alexnet_small', 'resnet50_small'])
+def test_small_networks_take_small_pictures(name: str) -> None:
+    net = build(name, 7).eval()
+    with torch.no_grad():
+        assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+def test_cost_counts_convolutions_and_linear_layers() -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, stride=2, padding=1),  # 8 * 27 weights at 4 x 4 places
+        torch.nn.Flatten(),
+        torch.nn.Linear(128, 5),
+    )
+    net.train()
+    cost = measure(net, 8)
+    assert (cost.parameters, cost.macs) == (8 * 27 + 8 + 128 * 5 + 5, 8 * 27 * 16 + 128 * 5)
+    assert net.training
+
+
+def test_costs_are_of_the_metaparameters_given(capsys: pytest.CaptureFixture) -> None:
+    assert models.main(['squeezenet1_0', '--squeeze-ratio', '0.75', '--csv']) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    values = dict(zip(header.split(','), row.split(','), strict=True))
+    assert float(values['fp32']) == pytest.approx(18.47, abs=0.0051)
+    assert values['network'] == 'squeezenet1_0'
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        (['vgg'], "there is no network 'vgg'; there are squeezenet1_0, squeezenet1_1"),
+        (['alexnet', '--fires', '3'], 'alexnet is no SqueezeNet and has no fires'),
+        (['squeezenet1_0', '--squeeze-ratio', '2'], 'squeeze_ratio must be above 0'),
+    ],
+)
+def test_what_describes_no_network_is_one_line(
+    line: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert models.main(line) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith('error: ')
+    assert message in printed.err
+    assert printed.err.count('\n') == 1
 
 
 def test_small_network_fits_into_a_megabyte() -> None:
@@ -86,6 +144,29 @@ def test_bypass_adds_the_input() -> None:
         torch.testing.assert_close(with_bypass, fire(x) + x)
 
 
+def test_complex_bypass_projects_where_channels_differ() -> None:
+    net = SqueezeNet(Architecture(bypass='complex'))
+    projected = {name for name, fire in net.fires.items() if getattr(fire, 'project', None)}
+    assert projected == {'fire2', 'fire4', 'fire6', 'fire8'}  # arXiv 1602.07360, figure 2
+    assert all(fire.bypass for fire in net.fires.values() if isinstance(fire, Fire))
+    fire = net.fires['fire2'].eval()
+    x = torch.rand(1, 96, 4, 4)
+    with torch.no_grad():
+        with_bypass = fire(x)
+        fire.bypass = False
+        torch.testing.assert_close(with_bypass, fire(x) + fire.project(x))
+
+
+def test_widening_changes_the_named_layers_only() -> None:
+    plain = Architecture()
+    wide = Architecture(widen={'fire2.expand3x3': 1.5, 'fire9.expand1x1': 2})
+    assert [wide.fire(i) for i in range(1, 7)] == [plain.fire(i) for i in range(1, 7)]
+    assert wide.fire(0) == (16, 64, 96)
+    assert wide.fire(7) == (64, 512, 256)
+    with torch.no_grad():
+        assert SqueezeNet(wide).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
+
+
 @pytest.mark.parametrize(
     ('stem', 'pools'),
     [
@@ -109,7 +190,10 @@ def test_pools_stand_where_the_version_has_them(stem: str, pools: list[str]) -> 
         ({'squeeze_ratio': 0.0}, 'squeeze_ratio'),
         ({'dropout': 1.0}, 'dropout'),
         ({'stem': 'v2'}, 'stem must be one of v1.0, v1.1, small'),
-        ({'bypass': 'complex'}, 'bypass must be one of none, simple'),
+        ({'bypass': 'double'}, 'bypass must be one of none, simple, complex'),
+        ({'widen': {'fire10.expand1x1': 2}}, 'no expand layer fire10.expand1x1; the first is'),
+        ({'widen': {'fire2.squeeze1x1': 2}}, 'no expand layer fire2.squeeze1x1'),
+        ({'widen': {'fire2.expand1x1': 0}}, 'a factor is above 0'),
     ],
 )
 def test_metaparameters_of_no_network_are_refused(change: dict, message: str) -> None:

@@ -17,6 +17,7 @@ from class_pictures import color_members, write_zip  # noqa: E402
 from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
 from training import train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
+from training.learner import Learner, rate_share  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -59,6 +60,33 @@ def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path)
     assert (trained.spec.height, trained.spec.color) == (32, 'rgb')
 
 
+@pytest.mark.parametrize('baseline', ['alexnet_small', 'resnet50_small'])
+def test_a_baseline_trains_by_the_same_command(
+    colors: Path, tmp_path: Path, baseline: str
+) -> None:
+    cli = train.train(
+        [
+            *arguments(colors, tmp_path, 1, model__baseline=baseline),
+            *('--model.optimizer', 'sgd', '--trainer.limit_train_batches', '1'),
+        ]
+    )
+    assert cli.model.net.__class__.__name__ in ('AlexNet', 'ResNet')
+    with pytest.raises(CheckpointInvalid, match=baseline):
+        load_checkpoint(tmp_path / 'last.ckpt')
+
+
+def test_muon_learns(colors: Path, tmp_path: Path) -> None:
+    cli = train.train(arguments(colors, tmp_path, 4, model__optimizer='muon'))
+    assert cli.trainer.callback_metrics['val/top1'] == 1
+
+
+def test_a_second_logger_is_added(colors: Path, tmp_path: Path) -> None:
+    line = ['--trainer.logger', 'CSVLogger', '--trainer.logger.save_dir', str(tmp_path / 'more')]
+    train.train([*arguments(colors, tmp_path / 'run', 1), *line])
+    assert list((tmp_path / 'more').rglob('metrics.csv'))
+    assert (tmp_path / 'run' / 'metrics.csv').exists()
+
+
 def test_a_checkpoint_of_another_network_is_refused(colors: Path, tmp_path: Path) -> None:
     train.train(arguments(colors, tmp_path, 1))
     line = arguments(colors, tmp_path, 2, model__architecture__fires='3')
@@ -75,15 +103,15 @@ def test_a_resumed_run_gives_what_an_unbroken_one_gives(
 ) -> None:
     train.train(arguments(colors, tmp_path / 'whole', 3))
 
-    step = train.Classifier.training_step
+    step = Learner.training_step
 
-    def killed_in_the_last_epoch(self: train.Classifier, *batch: object) -> torch.Tensor:
+    def killed_in_the_last_epoch(self: Learner, *batch: object) -> torch.Tensor:
         if self.current_epoch == 2:
             raise Killed
         return step(self, *batch)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(train.Classifier, 'training_step', killed_in_the_last_epoch)
+        patched.setattr(Learner, 'training_step', killed_in_the_last_epoch)
         train.train(arguments(colors, tmp_path / 'broken', 3))
     last = str(tmp_path / 'broken' / 'last.ckpt')
     train.train([*arguments(colors, tmp_path / 'broken', 3), '--ckpt_path', last])
@@ -130,6 +158,11 @@ def test_data_that_trains_nothing_is_one_line_before_training(
         ({'data__shift': '32'}, 'the shift is smaller than the size'),
         ({'data__batch_size': '0'}, 'at least 1'),
         ({'model__architecture__stem': 'v9'}, 'stem must be one of'),
+        ({'model__baseline': 'vgg'}, "no network 'vgg'"),
+        (
+            {'model__optimizer': 'muon', 'model__architecture__norm': 'false'},
+            'use --model.optimizer sgd',
+        ),
         ({'ckpt_path': '/nowhere/last.ckpt'}, '/nowhere/last.ckpt'),
     ],
 )
@@ -164,7 +197,7 @@ def test_help_shows_examples(
 
 @pytest.mark.parametrize(('warmup', 'rise'), [(0.0, 0), (0.25, 25), (1.0, 100)])
 def test_the_rate_rises_and_falls(warmup: float, rise: int) -> None:
-    shares = [train.rate_share(step, steps=100, warmup=warmup) for step in range(101)]
+    shares = [rate_share(step, steps=100, warmup=warmup) for step in range(101)]
     assert max(shares) == 1
     assert shares[:rise] == sorted(shares[:rise])
     assert shares[rise:] == sorted(shares[rise:], reverse=True)

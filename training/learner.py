@@ -1,0 +1,167 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What Lightning trains: a network with its preprocessing, its labels and its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics.classification import MulticlassAccuracy
+
+from sqz_perception.errors import ArchitectureInvalid, TrainingDiverged
+from training.architecture import Architecture
+from training.data import Batch
+from training.models import SqueezeNet, build
+from training.muon import Muon
+
+HEAD = 'conv10'
+
+
+class Learner(LightningModule):
+    """A SqueezeNet, or a baseline beside it, that learns the classes of its labels."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        labels: tuple[str, ...],
+        size: int,
+        baseline: str | None = None,
+        mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
+        std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        optimizer: Literal['sgd', 'muon'] = 'sgd',
+        learning_rate: float = 0.04,
+        momentum: float = 0.9,
+        others_rate: float = 0.02,
+        weight_decay: float = 5e-4,
+        label_smoothing: float = 0.0,
+        warmup: float = 0.0,
+    ) -> None:
+        """
+        Build the network with as many classes as there are labels.
+
+        Args:
+            architecture: The network; its number of classes is taken from the labels.
+            labels: Names of the classes, from the data.
+            size: Height and width of the pictures, pixels, from the data.
+            baseline: A network of training.models in the architecture's place, to compare with.
+            mean: Of red, green and blue, subtracted; 0 to 255.
+            std: Of red, green and blue, divided by; 0 to 255.
+            optimizer: 'sgd', or 'muon' for architectures with norm.
+            learning_rate: The highest; it falls linearly to zero from there.
+            momentum: Nesterov's.
+            others_rate: With muon, the rate of norms, biases and the last layer.
+            weight_decay: With sgd, on weights, not on norms and biases.
+            label_smoothing: Probability spread over all classes.
+            warmup: Share of all steps in which the rate rises from zero.
+
+        """
+        super().__init__()
+        architecture = replace(architecture, classes=len(labels))
+        self.description = {
+            'architecture': asdict(architecture),
+            'labels': list(labels),
+            'size': size,
+            'mean': list(mean),
+            'std': list(std),
+            'baseline': baseline,
+        }
+        if optimizer == 'muon' and (baseline or not architecture.norm):
+            raise ArchitectureInvalid(
+                'muon leaves the scale of the weights to norms; use --model.optimizer sgd, or '
+                '--model.architecture.norm true'
+            )
+        net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
+        self.net = net.to(memory_format=torch.channels_last)
+        self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('scale', 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.optimizer, self.learning_rate, self.momentum = optimizer, learning_rate, momentum
+        self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
+        self.label_smoothing = label_smoothing
+        self.train_top1 = MulticlassAccuracy(len(labels), average='micro')
+        self.val_top1 = MulticlassAccuracy(len(labels), average='micro')
+        self.val_top5 = MulticlassAccuracy(len(labels), top_k=min(5, len(labels)), average='micro')
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures uint8 (N, H, W, 3) in RGB order -> logits float32 (N, classes)."""
+        x = images.permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory already
+        return self.net((x - self.mean) * self.scale).float()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Raise TrainingDiverged where the loss is no longer a number."""
+        images, targets = batch
+        logits = self(images)
+        loss = cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if not torch.isfinite(loss):
+            raise TrainingDiverged(
+                f'the loss became {loss.item()} in epoch {self.current_epoch}, step '
+                f'{self.global_step}; lower --model.learning_rate or raise --model.warmup'
+            )
+        self.train_top1(logits, targets)
+        self.log('train/loss', loss, on_step=False, on_epoch=True, sync_dist=True)
+        self.log('train/top1', self.train_top1, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss without smoothing, top-1 and top-5."""
+        images, targets = batch
+        logits = self(images)
+        self.val_top1(logits, targets)
+        self.val_top5(logits, targets)
+        self.log('val/loss', cross_entropy(logits, targets), sync_dist=True)
+        self.log('val/top1', self.val_top1, prog_bar=True)
+        self.log('val/top5', self.val_top5)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return the optimizer; its rates rise and fall linearly."""
+        optimizer = self._muon() if self.optimizer == 'muon' else self._sgd()
+        steps = int(self.trainer.estimated_stepping_batches)
+        share = partial(rate_share, steps=steps, warmup=self.warmup)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put beside the weights, as plain values, all that it takes to export them."""
+        checkpoint['sqz_perception'] = self.description
+
+    def _sgd(self) -> torch.optim.Optimizer:
+        decayed = [p for p in self.trained() if p.ndim > 1]
+        others = [p for p in self.trained() if p.ndim <= 1]
+        groups = [
+            {'params': decayed, 'weight_decay': self.weight_decay},
+            {'params': others, 'weight_decay': 0.0},
+        ]
+        return torch.optim.SGD(
+            [group for group in groups if group['params']],
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.momentum > 0,
+            fused=True,
+        )
+
+    def _muon(self) -> torch.optim.Optimizer:
+        head = set(getattr(self.net, HEAD).parameters())
+        turned = [p for p in self.trained() if p.ndim > 1 and p not in head]
+        others = [p for p in self.trained() if p.ndim <= 1 or p in head]
+        return Muon(turned, others, self.learning_rate, self.others_rate, self.momentum)
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that are not frozen."""
+        return (p for p in self.parameters() if p.requires_grad)
+
+
+def rate_share(step: int, *, steps: int, warmup: float) -> float:
+    """Return the share of the highest learning rate at ``step``: a rise, then a fall to zero."""
+    rise = round(warmup * steps)
+    if step < rise:
+        return (step + 1) / rise
+    return max(0.0, (steps - step) / max(1, steps - rise))
