@@ -23,6 +23,7 @@ without norm, or run training.weight_sharing on the exported file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,13 @@ from training.weight_sharing import BITS, prune, share
 UPDATES = 100  # of the masks, at most, while the density falls
 
 
-class _Constraint(Callback):
+class Constraint(Callback):
     """Brings the weights back to where they may be after each step of the optimizer."""
 
     def __init__(self) -> None:
         self.since: int | None = None  # the step at which this began
         self.weights: dict[str, Tensor] = {}  # by the layer's name
-        self.kept: dict[str, Tensor] = {}  # bool, of the weight's shape: False where it is zero
+        self.kept: dict[str, Tensor] = {}  # bool, of the weight's shape: False where it stays zero
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know beside the weights."""
@@ -60,7 +61,7 @@ class _Constraint(Callback):
         first = self.since is None
         self.since = trainer.global_step if self.since is None else self.since
         self.begin()
-        self.kept = {name: weight != 0 for name, weight in self.weights.items()}
+        self.kept = self.masks()
         self.constrain(trainer)
         if first:
             forget_best(trainer)
@@ -68,19 +69,22 @@ class _Constraint(Callback):
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Compress what the optimizer has changed."""
-        for name, weight in self.weights.items():
-            weight.mul_(self.kept[name])
+        for name, kept in self.kept.items():
+            self.weights[name].mul_(kept)
         self.constrain(trainer)
+
+    def masks(self) -> dict[str, Tensor]:
+        """Return which weights may change, new or resumed: those that are zero stay so."""
+        return {name: weight != 0 for name, weight in self.weights.items()}
 
     def begin(self) -> None:
         """Do what comes once, before the first step of a run."""
 
     def constrain(self, trainer: Trainer) -> None:
-        """Compress ``weights``, in place."""
-        raise NotImplementedError
+        """Compress ``weights``, in place, where it takes more than what is ``kept``."""
 
 
-class PruneCallback(_Constraint):
+class PruneCallback(Constraint):
     """
     Prunes by magnitude, slowly and then no more, and holds at zero what is pruned.
 
@@ -104,17 +108,9 @@ class PruneCallback(_Constraint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Raise CompressionFailed for shares that are none and for densities of no layer."""
-        for value in (self.density, *self.layers.values()):
-            if not 0 < value <= 1:
-                raise CompressionFailed(f'a density of {value} is not above 0 and at most 1')
+        check_densities(self.density, self.layers, weights_of(pl_module))
         if not 0 <= self.until <= 1:
             raise CompressionFailed(f'until is {self.until}, but a share lies between 0 and 1')
-        names = weights_of(pl_module)
-        unknown = sorted(set(self.layers) - set(names))
-        if unknown:
-            raise CompressionFailed(
-                f'there is no layer {unknown[0]!r} to prune; there are {", ".join(names)}'
-            )
 
     def constrain(self, trainer: Trainer) -> None:
         """Lower the density while it is time for that."""
@@ -126,14 +122,13 @@ class PruneCallback(_Constraint):
         left = (1 - step / steps) ** 3 if steps else 0.0
         for name, weight in self.weights.items():
             final = self.layers.get(name, self.density)
-            mask = prune(weight.cpu().numpy(), final + (1 - final) * left)
-            self.kept[name] &= torch.from_numpy(mask).to(weight.device)
+            self.kept[name] &= largest(weight, final + (1 - final) * left)
             weight.mul_(self.kept[name])
         if step == steps:
             forget_best(trainer)
 
 
-class ShareCallback(_Constraint):
+class ShareCallback(Constraint):
     """
     Lets weights share the few values that k-means finds, and trains those.
 
@@ -174,7 +169,7 @@ class ShareCallback(_Constraint):
             weight.copy_((sums / members)[codes].view_as(weight))
 
 
-class FakeQuantiseCallback(_Constraint):
+class FakeQuantiseCallback(Constraint):
     """
     Trains with weights rounded to levels of int8 or fewer, symmetric and for each channel.
 
@@ -244,12 +239,29 @@ def weights_of(module: LightningModule) -> dict[str, Tensor]:
     }
 
 
+def largest(weight: Tensor, density: float) -> Tensor:
+    """Return which of ``weight`` are its largest, bool of its shape: ``density`` of them."""
+    return torch.from_numpy(prune(weight.detach().cpu().numpy(), density)).to(weight.device)
+
+
 def rounded(weight: Tensor, bits: int) -> Tensor:
     """Return ``weight`` (out, ...) on the grid of each channel that its largest one ends."""
     step = weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True) / (
         2 ** (bits - 1) - 1
     )
     return (weight / step.clamp(min=torch.finfo(weight.dtype).tiny)).round() * step
+
+
+def check_densities(density: float, layers: Mapping[str, float], names: Iterable[str]) -> None:
+    """Raise CompressionFailed for densities that are none, or of a layer not among ``names``."""
+    for value in (density, *layers.values()):
+        if not 0 < value <= 1:
+            raise CompressionFailed(f'a density of {value} is not above 0 and at most 1')
+    unknown = sorted(set(layers) - set(names))
+    if unknown:
+        raise CompressionFailed(
+            f'there is no layer {unknown[0]!r} to prune; there are {", ".join(names)}'
+        )
 
 
 def check_bits(bits: int) -> None:
