@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from sqz_perception.errors import DataError, SourceError
 from sqz_perception.inference.sources import ZIP_ERRORS, decode_picture
 
+T = TypeVar('T')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
@@ -84,8 +87,8 @@ class Archive:
         return self._zip.namelist()
 
 
-def evenly(names: tuple[str, ...], most: int) -> tuple[str, ...]:
-    """Return ``most`` of ``names``, taken evenly, or all where they are no more."""
-    if len(names) <= most:
-        return names
-    return tuple(names[i * len(names) // most] for i in range(most))
+def evenly(items: Sequence[T], most: int) -> tuple[T, ...]:
+    """Return ``most`` of ``items``, taken evenly, or all where they are no more."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[i * len(items) // most] for i in range(most))

@@ -89,7 +89,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
 
     Raises CheckpointInvalid, also for a baseline: no robot runs one.
     """
-    content = _content(path)
+    content = load_content(path)
     description = content['sqz_perception']
     if description['baseline']:
         raise CheckpointInvalid(
@@ -103,15 +103,16 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
     except SqzError:
         raise
     except Exception as error:  # whatever a missing key or another shape gives
-        raise _invalid(path, error) from error
+        raise invalid(path, error) from error
 
 
 def load_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a checkpoint says of its network. Raises CheckpointInvalid."""
-    return _content(path)['sqz_perception']
+    return load_content(path)['sqz_perception']
 
 
-def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_content(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return all that a checkpoint holds. Raises CheckpointInvalid."""
     if not Path(path).is_file():
         raise CheckpointInvalid(f'{path}: no such file; training.train writes best.ckpt')
     try:
@@ -119,10 +120,11 @@ def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
         description = content['sqz_perception']
         return {**content, 'sqz_perception': {'baseline': None, **description}}
     except Exception as error:  # torch.load raises whatever pickle and zip do
-        raise _invalid(path, error) from error
+        raise invalid(path, error) from error
 
 
-def _invalid(path: str | os.PathLike[str], error: Exception) -> CheckpointInvalid:
+def invalid(path: str | os.PathLike[str], error: Exception) -> CheckpointInvalid:
+    """Return what to raise for a file that is no checkpoint of this trainer."""
     reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return CheckpointInvalid(
         f'{path}: no checkpoint of this training.train ({reason}); train again'

@@ -64,7 +64,7 @@ class Learner(LightningModule):
         """
         super().__init__()
         architecture = replace(architecture, classes=len(labels))
-        self.description = {
+        self.description: dict[str, Any] = {
             'architecture': asdict(architecture),
             'labels': list(labels),
             'size': size,
