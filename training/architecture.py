@@ -38,7 +38,8 @@ class Stem:
 STEMS = {
     'v1.0': Stem(224, 96, 7, 2, 0, (0, 3 / 8, 7 / 8), True),  # arXiv 1602.07360, table 1
     'v1.1': Stem(224, 64, 3, 2, 0, (0, 1 / 4, 1 / 2), True),  # authors' v1.1: 2.4 times fewer MACs
-    'small': Stem(32, 64, 3, 1, 1, (0, 1 / 2), False),  # ours, for CIFAR-size pictures
+    'small': Stem(32, 48, 3, 1, 1, (0, 1 / 2), False),  # ours, for CIFAR-size pictures
+    'tiny': Stem(32, 96, 3, 2, 1, (0, 3 / 8, 7 / 8), False),  # v1.0's halvings on small pictures
 }
 BYPASSES = ('none', 'simple', 'complex')
 EXPANDS = ('expand1x1', 'expand3x3')
@@ -58,7 +59,8 @@ class Architecture:
         fires: Number of fire modules.
         bypass: 'none'; 'simple': add a module's input to its output where they fit; 'complex':
             where they do not fit, through a 1x1 convolution that makes them.
-        stem: 'v1.0', 'v1.1' or 'small' (32x32 pictures): the first layer and the pools.
+        stem: 'v1.0', 'v1.1', and 'small' or 'tiny' for 32x32 pictures: the first layer and the
+            pools.
         norm: Batch norm after every convolution but the last.
         classes: Number of classes.
         dropout: Share dropped before the last convolution, in training only.
@@ -131,8 +133,8 @@ PRESETS = {
     'squeezenet1_0': Architecture(),
     'squeezenet1_1': Architecture(stem='v1.1'),
     'squeezenet_small': Architecture(
-        base_e=160,
-        incr_e=64,
+        base_e=128,
+        incr_e=128,
         freq=4,
         squeeze_ratio=0.25,
         bypass='simple',

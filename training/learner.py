@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -83,7 +84,7 @@ class Learner(LightningModule):
         self.register_buffer('scale', 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.optimizer, self.learning_rate, self.momentum = optimizer, learning_rate, momentum
         self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.begun, self.spent = label_smoothing, 0.0, 0.0
         self.train_top1 = MulticlassAccuracy(len(labels), average='micro')
         self.val_top1 = MulticlassAccuracy(len(labels), average='micro')
         self.val_top5 = MulticlassAccuracy(len(labels), top_k=min(5, len(labels)), average='micro')
@@ -92,6 +93,18 @@ class Learner(LightningModule):
         """Pictures uint8 (N, H, W, 3) in RGB order -> logits float32 (N, classes)."""
         x = images.permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory already
         return self.net((x - self.mean) * self.scale).float()
+
+    def on_train_epoch_start(self) -> None:
+        """Remember when the epoch began."""
+        self.begun = time.perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Take the time; the epoch ends only after validation."""
+        self.spent = time.perf_counter() - self.begun
+
+    def on_train_epoch_end(self) -> None:
+        """Tell how long the epoch's steps took, in seconds."""
+        self.log('train/seconds', self.spent)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Raise TrainingDiverged where the loss is no longer a number."""

@@ -1,0 +1,115 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The experiments: which there are, and that they are run once, go on, and become a table."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip('torch', reason='training needs torch, which make test installs')
+
+from sqz_perception.errors import TrainingError
+from training import reproduce
+from training.architecture import Architecture
+from training.experiments import BASE, Experiment, every
+from training.report import markdown, summarise
+from training.run import RECIPE, Run
+
+SHAPE = 'model.architecture.'
+
+
+def test_every_experiment_describes_a_network() -> None:
+    recipe = yaml.safe_load(RECIPE.read_text(encoding='utf-8'))['model']['architecture']
+    for experiment in every():
+        shape = {
+            name.removeprefix(SHAPE): value
+            for name, value in experiment.changes.items()
+            if name.startswith(SHAPE)
+        }
+        Architecture(**{**recipe, **shape})
+
+
+def test_names_and_folders_are_different(tmp_path: Path) -> None:
+    runs = [Run(experiment, 1, tmp_path, 1) for experiment in every()]
+    assert len({run.folder for run in runs}) == len(runs)
+    assert runs[0].experiment.name == BASE
+
+
+def test_those_that_go_on_begin_where_the_base_ended(tmp_path: Path) -> None:
+    longer = Run(Experiment('longer', 'x', longer=2), 3, tmp_path, 5)
+    assert not any(part.startswith('--ckpt_path') for part in longer.arguments(Path('x.zip')))
+    for folder in (longer.base.folder, longer.folder):  # its own checkpoint comes first
+        folder.mkdir(parents=True)
+        (folder / 'last.ckpt').touch()
+        line = longer.arguments(Path('x.zip'))
+        assert f'--ckpt_path={folder / "last.ckpt"}' in line
+        assert '--trainer.max_epochs=10' in line
+        assert '--seed_everything=3' in line
+
+
+def test_runs_are_done_once_and_become_a_table(
+    colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A network that can't be leaves the others alone and is told at the end."""
+    wrong = Experiment('wrong', 'bypass', {f'{SHAPE}bypass': 'double'})
+    others = [each for each in every() if each.wide or each.name == 'dense-sparse-dense']
+    chosen = [replace(each, seeds=(1,)) for each in (every()[0], *others)] + [wrong]
+    monkeypatch.setattr(reproduce, 'every', lambda: chosen)
+    line = [str(colors), '-o', str(tmp_path / 'runs'), '--epochs', '1', '--threads', '1']
+    assert reproduce.main(line) == 1
+    printed = capsys.readouterr()
+    assert '1 of 4 runs failed' in printed.err
+    assert 'bypass must be one of none, simple, complex' in printed.err
+    assert f'| {BASE} | 1 |' in printed.out
+
+    with (tmp_path / 'runs' / 'runs.csv').open(newline='') as file:
+        rows = {row['experiment']: row for row in csv.DictReader(file)}
+    assert list(rows) == [BASE, 'sensitive layers widened', 'dense-sparse-dense']
+    base, _, longer = rows.values()
+    assert all(0 <= float(row['top1']) <= 100 < float(row['macs']) for row in rows.values())
+    assert all(float(row['forward_ms']) > 0 for row in rows.values())
+    assert int(base['parameters']) == int(longer['parameters'])
+    assert [row['epochs'] for row in rows.values()] == ['1', '1', '2']
+
+    results = sorted((tmp_path / 'runs').rglob('result.json'))
+    written = [result.stat().st_mtime_ns for result in results]
+    chosen.remove(wrong)
+    assert reproduce.main([*line, '--list']) == 0
+    assert capsys.readouterr().out.count('done  ') == 3
+    assert reproduce.main(line) == 0
+    assert [result.stat().st_mtime_ns for result in results] == written
+
+
+def test_what_is_no_data_is_refused_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert reproduce.main([str(tmp_path / 'none.zip'), '-o', str(tmp_path / 'runs')]) == 1
+    assert 'does not exist' in capsys.readouterr().err
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_the_table_tells_means_and_spread() -> None:
+    same = {
+        'group': 'g', 'epochs': 3, 'top5': 90.0, 'parameters': 1_000_000, 'bytes': 4_000_000,
+        'macs': 5_000_000, 'seconds_per_epoch': 7.0, 'forward_ms': 1.5,
+    }  # fmt: skip
+    rows = [{**same, 'experiment': 'a', 'seed': i, 'top1': 50.0 + i} for i in (1, 2, 3)]
+    rows.append({**same, 'experiment': 'b', 'seed': 1, 'top1': 40.0})
+    first, second = summarise(rows)
+    assert (first['top1'], first['lowest'], first['highest'], first['seeds']) == (52, 51, 53, 3)
+    table = markdown([first, second], {'a': '57.5 / 80.3'}).splitlines()
+    assert table[2] == (
+        '| a | 3 | 52.0 (51.0 to 53.0) | 1,000,000 | 4.00 | 5.0 | 1.50 | 7 | 57.5 / 80.3 |'
+    )
+    assert table[3].startswith('| b | 3 | 40.0 | ')
+
+
+def test_a_run_that_failed_says_why(colors: Path, tmp_path: Path) -> None:
+    run = Run(Experiment('wrong', 'x', {'model.optimizer': 'none'}), 1, tmp_path, 1)
+    with pytest.raises(TrainingError, match='wrong/seed1: training.train said: .*none'):
+        run.carry_out(colors, 1)

@@ -1,0 +1,125 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Run the paper's experiments on pictures of 32x32 pixels; write their table and their plots.
+
+Each run has a folder of its own and is done once: a call that was ended is given again and goes
+on where it stopped. The table says how many epochs each run had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from sqz_perception.errors import TrainingError
+from sqz_perception.inference.options import count
+from training import command, report
+from training.archive import Archive
+from training.experiments import every
+from training.run import RECIPE, Run, forward_ms
+
+EXAMPLES = """\
+examples:
+  python -m training.reproduce cifar10.zip
+  python -m training.reproduce cifar10.zip --list
+  python -m training.reproduce cifar10.zip --only bypass depth --epochs 12 -o runs/longer
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command.parser('training.reproduce', __doc__ or '', EXAMPLES)
+    groups = list(dict.fromkeys(experiment.group for experiment in every()))
+    parser.add_argument('data', metavar='ZIP_OR_FOLDER', type=Path)
+    parser.add_argument('-o', '--output', type=Path, default=Path('runs/experiments'))
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=groups,
+        metavar='GROUP',
+        default=groups,
+        help=f'of {", ".join(groups)}',
+    )
+    parser.add_argument('--seeds', type=count, default=3, help='at most, for each experiment')
+    parser.add_argument('--epochs', type=count, help="of each run, instead of the recipe's")
+    parser.add_argument('--jobs', type=count, default=1, help='runs at a time')
+    parser.add_argument('--threads', type=count, default=0, help='of each run; 0: all')
+    parser.add_argument('--list', action='store_true', help='what there is to run, and end')
+    return command.run(_reproduce, parser.parse_args(arguments))
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    experiments = [experiment for experiment in every() if experiment.group in options.only]
+    epochs = options.epochs or recipe_epochs()
+    runs = [
+        Run(experiment, seed, options.output, epochs)
+        for experiment in experiments
+        for seed in experiment.seeds[: options.seeds]
+    ]
+    if options.list:
+        print(*(f'{"done" if run.done else "open"}  {run.folder}' for run in runs), sep='\n')
+        return
+    Archive(options.data).classes('train')  # refused before the first run, not in each
+    failed = carry_out([run for run in runs if not run.done], options)
+    done = [run for run in runs if run.done]
+    if done:
+        tell(done, options.output)
+    if failed:
+        raise TrainingError(f'{len(failed)} of {len(runs)} runs failed; the first: {failed[0]}')
+
+
+def recipe_epochs() -> int:
+    """Return how many epochs the recipe has."""
+    return int(yaml.safe_load(RECIPE.read_text(encoding='utf-8'))['trainer']['max_epochs'])
+
+
+def carry_out(runs: Sequence[Run], options: argparse.Namespace) -> list[str]:
+    """Carry out ``runs``, those first that others need, and return why some failed."""
+    failed: list[str] = []
+    with tqdm(total=len(runs), unit=' runs') as bar:
+        for waits in (False, True):
+            with ThreadPoolExecutor(options.jobs) as pool:
+                begun = {
+                    pool.submit(run.carry_out, options.data, options.threads): run
+                    for run in runs
+                    if run.experiment.needs_base == waits
+                }
+                for ended in as_completed(begun):
+                    bar.update()
+                    run = begun[ended]
+                    try:
+                        row = ended.result()
+                    except TrainingError as error:
+                        failed.append(str(error))
+                        bar.write(f'failed: {error}')
+                        continue
+                    bar.write(f'{run.experiment.name}, seed {run.seed}: {row["top1"]:.2f} %')
+    return failed
+
+
+def tell(runs: Sequence[Run], folder: Path) -> None:
+    """Measure the forward times, side by side, and write tables and plots into ``folder``."""
+    times = {}
+    for run in tqdm(runs, 'forward times', unit=' networks'):
+        name = run.experiment.name
+        if name not in times:
+            times[name] = forward_ms(run.folder / 'last.ckpt')
+    rows = [{**run.row(), 'forward_ms': times[run.experiment.name]} for run in runs]
+    summaries = report.summarise(rows)
+    paper = {run.experiment.name: run.experiment.paper for run in runs}
+    report.write_csv(rows, folder / 'runs.csv')
+    report.write_csv(summaries, folder / 'experiments.csv')
+    table = folder / 'experiments.md'
+    table.write_text(report.markdown(summaries, paper), encoding='utf-8')
+    print(table.read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,175 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One experiment with one seed: trained in a process of its own, measured, and kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from sqz_perception.errors import TrainingError
+from training.archive import Archive
+from training.cost import measure
+from training.data import read_split
+from training.experiments import BASE, SEEDS, Experiment
+from training.prune import WIDENED
+from training.sensitivity import load, scan, widened, widenings
+
+RECIPE = Path(__file__).parent / 'recipes' / 'experiments.yaml'
+RESULT, LAST = 'result.json', 'last.ckpt'
+DENSITY = 0.5  # of the sensitivity scan, the paper's
+FORWARD_RUNS = 200
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment with one seed, of so many epochs, in a folder under ``root``."""
+
+    experiment: Experiment
+    seed: int
+    root: Path
+    epochs: int  # of the recipe
+
+    @property
+    def folder(self) -> Path:
+        """Where the run leaves its checkpoints, its metrics, its log and its result."""
+        name = self.experiment.name.replace(' ', '-').replace(',', '').replace('%', 'pct')
+        return self.root / name / f'seed{self.seed}'
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is there."""
+        return (self.folder / RESULT).is_file()
+
+    def row(self) -> Row:
+        """Return the result of a run that is done."""
+        return json.loads((self.folder / RESULT).read_text(encoding='utf-8'))
+
+    @property
+    def base(self) -> Run:
+        """The run of the same seed that an experiment of more epochs goes on from."""
+        return Run(Experiment(BASE, ''), self.seed, self.root, self.epochs)
+
+    @property
+    def scanned(self) -> Path:
+        """The checkpoint whose sensitivity tells what to widen, the same for every seed."""
+        return replace(self.base, seed=SEEDS[0]).folder / LAST
+
+    def arguments(self, data: Path) -> list[str]:
+        """Return the command line of training.train."""
+        values: dict[str, object] = {
+            'data.path': data,
+            'seed_everything': self.seed,
+            'trainer.default_root_dir': self.folder,
+            'trainer.max_epochs': self.epochs * self.experiment.longer,
+            **self.experiment.changes,
+        }
+        if self.experiment.wide:
+            values['model.architecture.widen'] = json.dumps(widening(self.scanned, data))
+        begun = [self.folder / LAST]
+        if self.experiment.longer > 1:
+            begun.append(self.base.folder / LAST)
+        if found := next((path for path in begun if path.exists()), None):
+            values['ckpt_path'] = found
+        return ['--config', str(RECIPE), *(f'--{name}={value}' for name, value in values.items())]
+
+    def carry_out(self, data: Path, threads: int) -> Row:
+        """Train and measure; keep the result and return it. Raises TrainingError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._train(data, threads)
+        result = {
+            'experiment': self.experiment.name,
+            'group': self.experiment.group,
+            'seed': self.seed,
+            **outcome(self.folder),
+            **costs(self.folder / LAST),
+        }
+        temporary = self.folder / f'{RESULT}.part'
+        temporary.write_text(json.dumps(result, indent=1), encoding='utf-8')
+        temporary.replace(self.folder / RESULT)
+        return result
+
+    def _train(self, data: Path, threads: int) -> None:
+        log = self.folder / 'log.txt'
+        with log.open('a', encoding='utf-8') as output:
+            done = subprocess.run(
+                [sys.executable, '-m', 'training.train', *self.arguments(data)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+                check=False,
+            )
+        if done.returncode:
+            said = log.read_text(encoding='utf-8').strip().splitlines() or ['nothing']
+            raise TrainingError(f'{self.folder}: training.train said: {said[-1]}')
+
+
+def outcome(folder: Path) -> Row:
+    """Return what the metrics in ``folder`` end with, and how long an epoch took."""
+    rows: list[dict[str, str]] = []
+    for path in sorted(folder.glob('metrics*.csv')):  # one more for each time it was resumed
+        with path.open(newline='', encoding='utf-8') as file:
+            rows += csv.DictReader(file)
+    last = max((row for row in rows if row.get('val/top1')), key=lambda row: int(row['epoch']))
+    seconds = [float(row['train/seconds']) for row in rows if row.get('train/seconds')]
+    return {
+        'epochs': int(last['epoch']) + 1,
+        'top1': 100 * float(last['val/top1']),
+        'top5': 100 * float(last['val/top5']),
+        'loss': float(last['val/loss']),
+        'seconds_per_epoch': median(seconds),
+    }
+
+
+def widening(checkpoint: Path, data: Path) -> dict[str, float]:
+    """Return which expand layers to widen, by a scan of ``checkpoint`` on the validation data."""
+    learner = load(str(checkpoint))
+    architecture = learner.net.architecture
+    labels, size = learner.description['labels'], learner.description['size']
+    pictures = read_split(Archive(data), 'val', tuple(labels), size)
+    found = widenings(scan(learner, pictures, [DENSITY]), DENSITY, architecture)
+    return widened(architecture, [row.layer for row in found[:WIDENED]])
+
+
+def costs(checkpoint: Path) -> Row:
+    """Return the parameters, bytes in fp32 and multiply-adds of a checkpoint's network."""
+    learner = load(str(checkpoint))
+    cost = measure(learner.net, learner.description['size'])
+    return {
+        'parameters': cost.parameters,
+        'bytes': 4 * cost.parameters,
+        'macs': cost.macs,
+    }
+
+
+def forward_ms(checkpoint: Path) -> float:
+    """Return the median time of a network for one picture in OpenVINO, fp32, two threads."""
+    import openvino as ov
+
+    learner = load(str(checkpoint))
+    size = learner.description['size']
+    picture = torch.zeros(1, 3, size, size)
+    model = ov.convert_model(learner.net, example_input=picture)
+    settings = {'INFERENCE_NUM_THREADS': 2, 'INFERENCE_PRECISION_HINT': 'f32'}
+    compiled = ov.Core().compile_model(model, 'CPU', settings)
+    request = compiled.create_infer_request()
+    times = []
+    for _ in range(FORWARD_RUNS):
+        begun = time.perf_counter()
+        request.infer([picture.numpy()])
+        times.append(1e3 * (time.perf_counter() - begun))
+    return median(times)
