@@ -1,7 +1,7 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure the nodes as a robot runs them and print one table.
+Measure the nodes as a robot runs them, and training, and print one table.
 
 Real processes over real DDS, contenders in turns. Nothing else should run on the machine: a
 benchmark beside a compiler measures the compiler. Progress goes to stderr, the table to stdout,
@@ -34,6 +34,8 @@ PARTS = {
     'int8': 'int8 beside bf16, fp32 and the int8 of NNCF, where it is installed; needs --model',
     'conversions': 'frames in each encoding; rclpy',
     'accuracy': 'top-1 and top-5; only with --images',
+    'training_loop': "training beside torchvision's reference recipe; JPEG files of --images",
+    'distributed': 'what two processes that train together exchange, and what it costs',
 }
 EXAMPLES = """\
 examples:
@@ -41,12 +43,13 @@ examples:
   make bench ARGS="--only latency start --seconds 5"
   make bench ARGS="--model imagenet.sqz --images PHOTOS.zip"
   python -m benchmarks --only conversions --json conversions.json
+  python -m benchmarks --only training_loop distributed --images cifar10.zip
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    parts = '\n'.join(f'  {name:12} {text}' for name, text in PARTS.items())
+    parts = '\n'.join(f'  {name:13} {text}' for name, text in PARTS.items())
     made = argparse.ArgumentParser(
         prog='python -m benchmarks',
         description=__doc__,

@@ -31,16 +31,26 @@ class Archive:
         """List the pictures. Raise DataError where there are none, or no folder and no zip."""
         self.path = Path(path).expanduser()
         self._zip: zipfile.ZipFile | None = None
+        self._opened_by = os.getpid()
         found = sorted(name for name in self._list() if name.lower().endswith(SUFFIXES))
         if not found:
             raise DataError(f'{self.path} holds no pictures ({" ".join(SUFFIXES)})')
         self.names = tuple(found)
 
+    def read(self, name: str) -> bytes:
+        """Return the bytes of one file. Raises what ``ZIP_ERRORS`` lists."""
+        if self._zip is None:
+            return (self.path / name).read_bytes()
+        # A process that was forked from this one and reads through the same opening would move
+        # its place for both.
+        if self._opened_by != os.getpid():
+            self._zip, self._opened_by = zipfile.ZipFile(self.path), os.getpid()
+        return self._zip.read(name)
+
     def picture(self, name: str) -> NDArray[np.uint8] | None:
         """Decode one picture: uint8 (H, W, 3), BGR; None where that can't be done."""
         try:
-            data = self._zip.read(name) if self._zip else (self.path / name).read_bytes()
-            return decode_picture(data, name)
+            return decode_picture(self.read(name), name)
         except (SourceError, *ZIP_ERRORS):
             return None
 

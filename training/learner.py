@@ -14,13 +14,14 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from sqz_perception.errors import ArchitectureInvalid, TrainingDiverged
 from training.architecture import Architecture
-from training.data import Batch
 from training.models import SqueezeNet, build
 from training.muon import Muon
+from training.pictures import Batch
 
 HEAD = 'conv10'
 
@@ -86,6 +87,8 @@ class Learner(LightningModule):
         self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
         self.label_smoothing, self.begun, self.spent = label_smoothing, 0.0, 0.0
         self.train_top1 = MulticlassAccuracy(len(labels), average='micro')
+        # Lightning's own mean is wrong where one process validates more pictures than another.
+        self.val_loss = MeanMetric()
         self.val_top1 = MulticlassAccuracy(len(labels), average='micro')
         self.val_top5 = MulticlassAccuracy(len(labels), top_k=min(5, len(labels)), average='micro')
 
@@ -111,9 +114,11 @@ class Learner(LightningModule):
         images, targets = batch
         logits = self(images)
         loss = cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        if not torch.isfinite(loss):
+        # Of all processes: one that stopped alone would leave the others waiting for it.
+        total = self.all_gather(loss.detach()).sum()
+        if not torch.isfinite(total):
             raise TrainingDiverged(
-                f'the loss became {loss.item()} in epoch {self.current_epoch}, step '
+                f'the loss became {total.item()} in epoch {self.current_epoch}, step '
                 f'{self.global_step}; lower --model.learning_rate or raise --model.warmup'
             )
         self.train_top1(logits, targets)
@@ -127,7 +132,8 @@ class Learner(LightningModule):
         logits = self(images)
         self.val_top1(logits, targets)
         self.val_top5(logits, targets)
-        self.log('val/loss', cross_entropy(logits, targets), sync_dist=True)
+        self.val_loss(cross_entropy(logits, targets), len(targets))
+        self.log('val/loss', self.val_loss)
         self.log('val/top1', self.val_top1, prog_bar=True)
         self.log('val/top5', self.val_top5)
 

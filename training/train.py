@@ -12,7 +12,6 @@ step's pictures: with gloo on CPUs, nccl on GPUs.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
@@ -24,8 +23,11 @@ from jsonargparse import DefaultHelpFormatter
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from sqz_perception.errors import CheckpointInvalid, SqzError
+from training import processes
 from training.data import PictureData
 from training.export import load_description
 from training.learner import Learner
@@ -75,28 +77,16 @@ class Cli(LightningCLI):
             logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
             callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), TQDMProgressBar(10)],
             use_distributed_sampler=False,  # the data has its own
-            **processes(),
+            **processes.settings(),
             **kwargs,
         )
 
 
-def processes() -> dict[str, Any]:
-    """Return the trainer's settings for the processes that torchrun has started, if it has."""
-    if 'TORCHELASTIC_RUN_ID' not in os.environ:
-        return {}
-    here, all_ = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
-    return {'strategy': 'ddp', 'devices': here, 'num_nodes': all_ // here}
-
-
-def first() -> bool:
-    """Tell whether this is the process that writes for all."""
-    return os.environ.get('RANK', '0') == '0'
-
-
+@rank_zero_only
 def keep_metrics(root: Path) -> None:
     """Set the metrics of an earlier run aside; the logger would delete them."""
     metrics = root / 'metrics.csv'
-    if metrics.exists() and first():
+    if metrics.exists():
         earlier = len(list(root.glob('metrics.*.csv')))
         metrics.rename(root / f'metrics.{earlier + 1}.csv')
 
@@ -145,8 +135,13 @@ def main() -> int:
     warnings.filterwarnings('ignore', module='pytorch_lightning|lightning_fabric')
     try:
         train()
-    except (SqzError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+    except (SqzError, OSError, MisconfigurationException) as error:
+        processes.report(f'error: {error}')
+        return 1
+    except RuntimeError as error:
+        if not processes.lost(error):
+            raise
+        processes.report('error: another process has ended; what it said tells why')
         return 1
     return 0
 

@@ -1,0 +1,64 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What processes that train together exchange in a step, and what it costs: small networks and large.
+
+Two processes of torchrun on this machine, gloo over the loopback interface. Beside 4 bytes for
+each parameter stand what DistributedDataParallel gives away in its buckets and what the kernel
+counts on the interface. The same step without the exchange (``no_sync``) tells its share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.replica import BATCH
+from benchmarks.report import Row, summarise
+from benchmarks.setting import Setting, say
+
+NETS = ('squeezenet1_1', 'alexnet', 'resnet50')
+PROCESSES = 2
+STEPS = 3  # of each kind in a round
+PATIENCE = 300.0  # seconds for one network
+MEGA = 1e6
+
+
+def measure(setting: Setting) -> Iterator[Row]:
+    """Let each network train for some steps; return its rows and how the exchanges compare."""
+    sent = {}
+    for name in NETS:
+        say(f'distributed: {name}, {PROCESSES} processes')
+        found = train(setting, name)
+        sent[name] = found['bucket_bytes']
+        yield from rows(name, found)
+    for name in NETS[1:]:
+        ratio = sent[name] / sent[NETS[0]]
+        yield Row('ratio', f'bytes of a step: {name} / {NETS[0]}', '', ratio)
+
+
+def train(setting: Setting, name: str) -> dict[str, Any]:
+    """Return what the first of the processes reports."""
+    line = ('--standalone', '--nproc-per-node', str(PROCESSES), '-m', 'benchmarks.replica')
+    steps = str(STEPS * setting.rounds)
+    with setting.lab.running('torch.distributed.run', *line, name, steps, profile=False) as run:
+        return run.result(PATIENCE)
+
+
+def rows(name: str, found: dict[str, Any]) -> Iterator[Row]:
+    """Yield times and bytes of one network."""
+    size = found['size']
+    note = f'{BATCH} pictures of {size}x{size} in each of {PROCESSES} processes, fp32'
+    exchanged = summarise('distributed', f'{name}: step', 'ms', found['exchanged'], note=note)
+    alone = summarise('distributed', f'{name}: without exchange', 'ms', found['alone'], note=note)
+    yield exchanged
+    yield alone
+    share = 100 * (1 - alone.median / exchanged.median)
+    yield Row('distributed', f"{name}: the exchange's share of the step", '%', share)
+    note = f'{found["parameters"]:,} parameters'
+    for what, count in (
+        ('4 x parameters', 4 * found['parameters']),
+        ('given away in buckets', found['bucket_bytes']),
+        ('sent by each process, on the wire', found['wire_bytes'] / PROCESSES),
+    ):
+        yield Row('distributed', f'{name}: {what}', 'MB', count / MEGA, note=note)

@@ -1,0 +1,32 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Callbacks of training with which one of several processes fails, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+
+from sqz_perception.errors import DataError
+
+LAST = 1  # the rank of the second of two processes
+
+
+class NoNumber(Callback):
+    """Lets one process compute with a weight that is no number."""
+
+    @torch.no_grad()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_rank == LAST and trainer.global_step == 1:
+            pl_module.net.conv10.bias.fill_(float('nan'))
+
+
+class Ends(Callback):
+    """Ends one process with an error of its own."""
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_rank == LAST and trainer.global_step == 1:
+            raise DataError('this process alone ends')
