@@ -9,6 +9,7 @@ one kind of layer has one spelling. Needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,13 +45,15 @@ class Identity:
 class Assembler:
     """Takes layers in the order of the network; ``finish`` gives the model."""
 
-    def __init__(self, dtype: str = 'float16') -> None:
+    def __init__(self, dtype: str = 'float16', base: Mapping[str, Tensor] | None = None) -> None:
         """
         Weights are stored as ``dtype``, one of DTYPES; biases always as float32.
 
-        CODEBOOK keeps weights that share a few values, as float32, without any loss.
+        CODEBOOK keeps weights that share a few values, as float32, without any loss. What has the
+        same values in ``base``, the tensors of another model, is stored as it is there.
         """
         self.dtype = dtype
+        self.base = base or {}
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
         self.last = IMAGE
@@ -58,10 +61,14 @@ class Assembler:
     def conv(self, name: str, layer: Layer, stride: int = 1, pad: int = 0) -> None:
         """Convolve what was given last."""
         self.nodes.append(Node('conv', name, (self.last,), stride=stride, pad=pad))
-        shared = self.dtype == CODEBOOK
-        weight = _shared(name, layer) if shared else _converted(name, layer, self.dtype)
-        self.tensors[weight.name] = weight
-        self.tensors[f'{name}.bias'] = Tensor(f'{name}.bias', layer.bias.astype(np.float32))
+        weight = self._as_in_base(f'{name}.weight', layer.weight)
+        if weight is None:
+            shared = self.dtype == CODEBOOK
+            weight = _shared(name, layer) if shared else _converted(name, layer, self.dtype)
+        bias = self._as_in_base(f'{name}.bias', layer.bias)
+        if bias is None:
+            bias = Tensor(f'{name}.bias', layer.bias.astype(np.float32))
+        self.tensors |= {tensor.name: tensor for tensor in (weight, bias)}
         self.last = name
 
     def relu(self) -> None:
@@ -126,6 +133,10 @@ class Assembler:
         )
         trace(model)
         return replace(model, self_test=self_test(model))
+
+    def _as_in_base(self, name: str, values: NDArray[np.float32]) -> Tensor | None:
+        tensor = self.base.get(name)
+        return tensor if tensor and np.array_equal(tensor.dense(), values) else None
 
     def _then(self, op: str, name: str, *inputs: str) -> None:
         self.nodes.append(Node(op, name, inputs))

@@ -231,11 +231,11 @@ class FakeQuantiseCallback(Constraint):
 
 
 def weights_of(module: LightningModule) -> dict[str, Tensor]:
-    """Return the weights (out, in, rows, columns) of the convolutions, by the layer's name."""
+    """Return the weights (out, in, rows, columns) that are trained, by the convolution's name."""
     return {
         name.removeprefix('net.'): layer.weight
         for name, layer in module.named_modules()
-        if isinstance(layer, nn.Conv2d)
+        if isinstance(layer, nn.Conv2d) and layer.weight.requires_grad
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import torch
 from torch import nn
 
 from sqz_perception.errors import CheckpointInvalid, SqzError
-from sqz_perception.model.network import InputSpec, Model
+from sqz_perception.model import file
+from sqz_perception.model.network import InputSpec, Model, Tensor
 from training import command
 from training.architecture import STEMS, Architecture
 from training.assemble import Assembler, Identity, Layer
@@ -31,10 +33,13 @@ examples:
   python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net
   python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net --release 2 \\
       --licence Apache-2.0 --description "ten classes of small pictures"
+  python -m training.export runs/finetune/best.ckpt -o mine.sqz --name mine --base imagenet.sqz
 
 then:
   python -m sqz_perception verify cifar10.sqz
 """
+# What checkpoints of earlier versions do not say.
+DEFAULTS = {'baseline': None, 'color': 'rgb', 'train_from': None}
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,20 @@ def to_model(
     labels: tuple[str, ...],
     identity: Identity,
     dtype: str = 'float16',
+    base: Mapping[str, Tensor] | None = None,
 ) -> Model:
-    """Return ``net`` as a model with its weights stored as ``dtype`` and a self-test."""
+    """
+    Return ``net`` as a model with its weights stored as ``dtype`` and a self-test.
+
+    What has the same values in ``base`` is stored as it is there.
+    """
+    return assembled(net, dtype, base).finish(identity, spec, labels)
+
+
+def assembled(net: SqueezeNet, dtype: str, base: Mapping[str, Tensor] | None = None) -> Assembler:
+    """Return the nodes and the tensors of ``net``; the arguments are those of ``to_model``."""
     stem = STEMS[net.architecture.stem]
-    assembler = Assembler(dtype)
+    assembler = Assembler(dtype, base)
     assembler.conv('conv1', folded(net.conv1, net.norm1), stem.stride, stem.pad)
     assembler.relu()
     for name, layer in net.fires.items():
@@ -70,7 +85,7 @@ def to_model(
     if stem.head_relu:
         assembler.relu()
     assembler.average()
-    return assembler.finish(identity, spec, labels)
+    return assembler
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module) -> Layer:
@@ -118,7 +133,7 @@ def load_content(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
         description = content['sqz_perception']
-        return {**content, 'sqz_perception': {'baseline': None, **description}}
+        return {**content, 'sqz_perception': {**DEFAULTS, **description}}
     except Exception as error:  # torch.load raises whatever pickle and zip do
         raise invalid(path, error) from error
 
@@ -162,9 +177,9 @@ def _network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _spec(description: dict[str, Any]) -> InputSpec:
-    size = description['size']
+    size, color = description['size'], description['color']
     scale = tuple(1 / std for std in description['std'])
-    return InputSpec(size, size, size, 'rgb', tuple(description['mean']), scale)
+    return InputSpec(size, size, size, color, tuple(description['mean']), scale)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,13 +187,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.parser('training.export', __doc__ or '', EXAMPLES)
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='best.ckpt of training.train')
     command.add_output(parser)
+    parser.add_argument(
+        '--base',
+        metavar='BASE.sqz',
+        help='a model file; layers that still have its values are stored as they are there',
+    )
     return command.run(_export, parser.parse_args(arguments))
 
 
 def _export(options: argparse.Namespace) -> None:
     trained = load_checkpoint(options.checkpoint)
+    base = file.read(options.base).tensors if options.base else None
     identity = command.identity(options)
-    model = to_model(trained.net, trained.spec, trained.labels, identity, options.dtype)
+    model = to_model(trained.net, trained.spec, trained.labels, identity, options.dtype, base)
     command.save(model, options.output)
 
 

@@ -22,8 +22,9 @@ from training.architecture import Architecture
 from training.models import SqueezeNet, build
 from training.muon import Muon
 from training.pictures import Batch
+from training.start import HEAD, Preprocessing, begin, freeze
 
-HEAD = 'conv10'
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
 
 
 class Learner(LightningModule):
@@ -35,8 +36,10 @@ class Learner(LightningModule):
         labels: tuple[str, ...],
         size: int,
         baseline: str | None = None,
-        mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
-        std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        start: str | None = None,
+        train_from: str | None = None,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
         optimizer: Literal['sgd', 'muon'] = 'sgd',
         learning_rate: float = 0.04,
         momentum: float = 0.9,
@@ -53,8 +56,12 @@ class Learner(LightningModule):
             labels: Names of the classes, from the data.
             size: Height and width of the pictures, pixels, from the data.
             baseline: A network of training.models in the architecture's place, to compare with.
-            mean: Of red, green and blue, subtracted; 0 to 255.
-            std: Of red, green and blue, divided by; 0 to 255.
+            start: A model file to begin with: its weights, but the last layer's where its labels
+                are others, and its preprocessing.
+            train_from: The first layer that is trained, such as fire6 or conv10; those before it
+                stay as they are in the file.
+            mean: Of red, green and blue, subtracted; 0 to 255. Default: the start's or ImageNet's.
+            std: Of red, green and blue, divided by; 0 to 255. Default: the start's or ImageNet's.
             optimizer: 'sgd', or 'muon' for architectures with norm.
             learning_rate: The highest; it falls linearly to zero from there.
             momentum: Nesterov's.
@@ -66,23 +73,33 @@ class Learner(LightningModule):
         """
         super().__init__()
         architecture = replace(architecture, classes=len(labels))
-        self.description: dict[str, Any] = {
-            'architecture': asdict(architecture),
-            'labels': list(labels),
-            'size': size,
-            'mean': list(mean),
-            'std': list(std),
-            'baseline': baseline,
-        }
         if optimizer == 'muon' and (baseline or not architecture.norm):
             raise ArchitectureInvalid(
                 'muon leaves the scale of the weights to norms; use --model.optimizer sgd, or '
                 '--model.architecture.norm true'
             )
+        check_start(start, train_from, {'baseline': baseline, 'mean': mean, 'std': std})
         net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
+        values = Preprocessing('rgb', mean or MEAN, std or STD)
+        if start:
+            values = begin(net, start, labels, size)
+        if train_from:
+            freeze(net, train_from)
         self.net = net.to(memory_format=torch.channels_last)
-        self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer('scale', 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.color = values.color
+        self.register_buffer('mean', torch.tensor(values.mean).view(1, 3, 1, 1), persistent=False)
+        scale = 1 / torch.tensor(values.std).view(1, 3, 1, 1)
+        self.register_buffer('scale', scale, persistent=False)
+        self.description: dict[str, Any] = {
+            'architecture': asdict(architecture),
+            'labels': list(labels),
+            'size': size,
+            'color': values.color,
+            'mean': list(values.mean),
+            'std': list(values.std),
+            'baseline': baseline,
+            'train_from': train_from,
+        }
         self.optimizer, self.learning_rate, self.momentum = optimizer, learning_rate, momentum
         self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
         self.label_smoothing, self.begun, self.spent = label_smoothing, 0.0, 0.0
@@ -94,7 +111,8 @@ class Learner(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures uint8 (N, H, W, 3) in RGB order -> logits float32 (N, classes)."""
-        x = images.permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory already
+        x = images if self.color == 'rgb' else images.flip(3)
+        x = x.permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory already
         return self.net((x - self.mean) * self.scale).float()
 
     def on_train_epoch_start(self) -> None:
@@ -176,6 +194,20 @@ class Learner(LightningModule):
     def trained(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that are not frozen."""
         return (p for p in self.parameters() if p.requires_grad)
+
+
+def check_start(start: str | None, train_from: str | None, others: dict[str, Any]) -> None:
+    """Raise ArchitectureInvalid where the recipe contradicts what it begins with."""
+    given = [f'--model.{name}' for name, value in others.items() if value is not None]
+    if start and given:
+        raise ArchitectureInvalid(
+            f'--model.start brings a SqueezeNet with its mean and std; leave out {given[0]}'
+        )
+    if train_from and not start:
+        raise ArchitectureInvalid(
+            f'the layers before {train_from} would stay random; give --model.start, or leave out '
+            '--model.train_from'
+        )
 
 
 def rate_share(step: int, *, steps: int, warmup: float) -> float:

@@ -26,9 +26,9 @@ import yaml
 
 from sqz_perception.inference.options import count
 from training import command
-from training.archive import Archive, evenly
-from training.data import Pictures, read_split
+from training.archive import evenly
 from training.learner import Learner
+from training.pictures import Pictures
 from training.sensitivity import (
     FACTOR,
     Scan,
@@ -39,6 +39,7 @@ from training.sensitivity import (
     pruned,
     scan,
     score,
+    validation,
     widened,
     widenings,
 )
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.parser('training.prune', __doc__ or '', EXAMPLES)
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='best.ckpt of training.train')
     parser.add_argument(
-        '--data', required=True, metavar='ZIP_OR_FOLDER', help='with val/<class>/<picture>'
+        '--data', required=True, metavar='ZIP_OR_FOLDER', help='what the network was trained on'
     )
     parser.add_argument(
         '-o',
@@ -118,7 +119,9 @@ def _prune(options: argparse.Namespace) -> None:
     output = options.output or Path(options.checkpoint).parent / 'prune'
     command.check_folder(output)
     output.mkdir(exist_ok=True)
-    pictures = _pictures(Archive(options.data), learner, options.limit)
+    pictures = validation(learner, options.data)
+    if options.limit:
+        pictures = Pictures(*pictures[torch.tensor(evenly(range(len(pictures)), options.limit))])
     learner.to('cuda' if torch.cuda.is_available() else 'cpu')
     found = scan(learner, pictures, densities)
     chosen = choose(found, target) if target else {}
@@ -133,14 +136,6 @@ def _prune(options: argparse.Namespace) -> None:
     plot(found, chosen, output / 'sensitivity.png')
     if not learner.description['baseline']:
         suggest(found, options.density, learner)
-
-
-def _pictures(archive: Archive, learner: Learner, limit: int) -> Pictures:
-    labels, size = learner.description['labels'], learner.description['size']
-    pictures = read_split(archive, 'val', tuple(labels), size)
-    if not limit:
-        return pictures
-    return Pictures(*pictures[torch.tensor(evenly(range(len(pictures)), limit))])
 
 
 def _told(found: Score) -> str:

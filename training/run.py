@@ -19,12 +19,10 @@ from typing import Any
 import torch
 
 from sqz_perception.errors import TrainingError
-from training.archive import Archive
 from training.cost import measure
-from training.data import read_split
 from training.experiments import BASE, SEEDS, Experiment
 from training.prune import WIDENED
-from training.sensitivity import load, scan, widened, widenings
+from training.sensitivity import load, scan, validation, widened, widenings
 
 RECIPE = Path(__file__).parent / 'recipes' / 'experiments.yaml'
 RESULT, LAST = 'result.json', 'last.ckpt'
@@ -139,8 +137,7 @@ def widening(checkpoint: Path, data: Path) -> dict[str, float]:
     """Return which expand layers to widen, by a scan of ``checkpoint`` on the validation data."""
     learner = load(str(checkpoint))
     architecture = learner.net.architecture
-    labels, size = learner.description['labels'], learner.description['size']
-    pictures = read_split(Archive(data), 'val', tuple(labels), size)
+    pictures = validation(learner, str(data))
     found = widenings(scan(learner, pictures, [DENSITY]), DENSITY, architecture)
     return widened(architecture, [row.layer for row in found[:WIDENED]])
 

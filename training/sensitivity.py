@@ -18,14 +18,15 @@ import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from sqz_perception.errors import CompressionFailed, SqzError
+from sqz_perception.errors import CompressionFailed, DataError, SqzError
 from sqz_perception.inference.processor import CPUINFO
 from training.architecture import EXPANDS, Architecture
 from training.callbacks import largest, weights_of
-from training.data import Pictures
 from training.export import invalid, load_content
 from training.learner import Learner
 from training.models import SqueezeNet
+from training.pictures import Pictures, read_split
+from training.sources import ArchiveSource
 
 BATCH = 128  # pictures
 FACTOR = 1.5  # of filters, where a layer is widened
@@ -105,15 +106,24 @@ def load(path: str) -> Learner:
             tuple(found['labels']),
             found['size'],
             found['baseline'],
-            tuple(found['mean']),
-            tuple(found['std']),
+            mean=tuple(found['mean']),
+            std=tuple(found['std']),
         )
+        learner.color = found['color']
         learner.load_state_dict(content['state_dict'])
     except SqzError:
         raise
     except Exception as error:  # whatever a missing key or another shape gives
         raise invalid(path, error) from error
     return learner.eval()
+
+
+def validation(learner: Learner, path: str) -> Pictures:
+    """Return the validation pictures of an archive with the classes of ``learner``."""
+    source = ArchiveSource(path)
+    if list(source.labels) != learner.description['labels']:
+        raise DataError(f'{path} has other classes than the network; give what it was trained on')
+    return read_split(source, 'val', learner.description['size'])
 
 
 def scan(learner: Learner, pictures: Pictures, densities: Sequence[float]) -> Scan:

@@ -42,10 +42,15 @@ EXAMPLES = """examples:
       --data.path cifar10.zip
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
       --trainer.callbacks+=training.callbacks.PruneCallback --trainer.callbacks.density 0.33
+  python -m training.train --config training/recipes/finetune.yaml --data.path photos.zip \
+      --model.start imagenet.sqz
 
 then:
   python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net --release 1
 """
+
+# Of a checkpoint's description: what a run that goes on from it has too.
+SAME = ('architecture', 'baseline', 'color', 'mean', 'std', 'train_from')
 
 
 class Cli(LightningCLI):
@@ -94,7 +99,7 @@ def keep_metrics(root: Path) -> None:
 def check_resumable(path: str, description: dict[str, Any]) -> None:
     """Raise CheckpointInvalid where ``path`` is no checkpoint of the network described."""
     found = load_description(path)
-    if any(found[key] != description[key] for key in ('architecture', 'baseline')):
+    if any(found[key] != description[key] for key in SAME):
         raise CheckpointInvalid(
             f'{path} is of another network; resume with the recipe that it was trained with'
         )

@@ -1,0 +1,289 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Transfer learning: a network that begins as a file's, trains in part, and is exported again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
+pytest.importorskip('pytorch_lightning')
+
+from sqz_perception.errors import ArchitectureInvalid, CheckpointInvalid  # noqa: E402
+from sqz_perception.inference import classifier  # noqa: E402
+from sqz_perception.inference.backend import Runtime  # noqa: E402
+from sqz_perception.model import file  # noqa: E402
+from sqz_perception.model.network import (  # noqa: E402
+    InputSpec,
+    Model,
+    SelfTest,
+    self_test_picture,
+)
+from tiny import tiny_model, with_one_step  # noqa: E402
+from training import assemble, deep_compressed, export, reference, train  # noqa: E402
+from training.architecture import PRESETS, Architecture  # noqa: E402
+from training.archive import Archive  # noqa: E402
+from training.assemble import Identity, Layer  # noqa: E402
+from training.evaluate import evaluate  # noqa: E402
+from training.learner import Learner  # noqa: E402
+from training.models import SqueezeNet  # noqa: E402
+from training.weight_sharing import deep_compress  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+RECIPE = Path(train.__file__).parent / 'recipes' / 'finetune.yaml'
+FP32 = Runtime('onnxruntime', 'fp32', 1)
+SIDE = 48
+COLORS = ('blue', 'green', 'red')
+TINY = Architecture(base_e=16, incr_e=8, freq=2, fires=3, squeeze_ratio=0.5, classes=3)
+
+Start = Callable[..., str]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Return a function that writes a model file to start from, in a way that ``like`` says."""
+
+    def write(
+        like: Callable[[Model], Model] = lambda model: model,
+        architecture: Architecture = TINY,
+        color: str = 'bgr',
+        labels: tuple[str, ...] = COLORS,
+    ) -> str:
+        path = tmp_path / 'start.sqz'
+        file.write(like(random_model(architecture, color, labels)), path)
+        return str(path)
+
+    return write
+
+
+def random_model(architecture: Architecture, color: str, labels: tuple[str, ...]) -> Model:
+    """Return a model with random weights whose answers are above zero, so its last ReLU shows."""
+    torch.manual_seed(3)
+    net = SqueezeNet(replace(architecture, classes=len(labels)))
+    for name, parameter in net.named_parameters():
+        if name.endswith('bias'):
+            torch.nn.init.normal_(parameter, 0, 0.1)
+    torch.nn.init.uniform_(net.conv10.weight, 0, 0.3)
+    scale = (1 / 60, 1 / 61, 1 / 63)
+    spec = InputSpec(SIDE, SIDE, SIDE + 4, color, (104.0, 117.0, 123.0), scale)
+    return export.to_model(net.eval(), spec, labels, Identity('start'), 'float32')
+
+
+def shared_values(model: Model) -> Model:
+    return deep_compress(model, {}, 5)
+
+
+def learner(path: str, architecture: Architecture = TINY, **more: object) -> Learner:
+    """Return what the recipe gives the trainer, for evaluation."""
+    return Learner(architecture, COLORS, SIDE, start=path, **more).eval()
+
+
+def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return of(torch.from_numpy(bgr[None, :, :, ::-1].copy()))[0].numpy()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'color', 'like'),
+    [
+        ({}, 'bgr', lambda model: model),
+        ({}, 'rgb', lambda model: model),
+        ({}, 'bgr', shared_values),
+        ({}, 'bgr', with_one_step),
+        ({'stem': 'v1.1', 'bypass': 'complex'}, 'bgr', with_one_step),
+        ({'stem': 'small', 'bypass': 'simple'}, 'rgb', shared_values),
+    ],
+)
+def test_a_network_begins_with_the_files_answers(
+    start: Start, changes: dict[str, str], color: str, like: Callable[[Model], Model]
+) -> None:
+    architecture = replace(TINY, **changes)
+    path = start(like, architecture, color)
+    model = file.read(path)
+    begun = learner(path, architecture)
+    runtime, _ = classifier.build(model, FP32)
+    for seed in (5, 6):
+        picture = self_test_picture(seed, model.input)
+        expected = runtime.logits(picture)
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(answers(begun, picture), expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            answers(begun, picture), reference.logits(model, picture), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_the_deep_compressed_model_is_the_recipes_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, 'self_test', lambda model: SelfTest())
+    random = np.random.default_rng(1)
+
+    def layer(shape: deep_compressed.Shape) -> Layer:
+        weight = random.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape)
+        return Layer(weight.astype(np.float32), random.normal(0, 0.1, shape[0]).astype(np.float32))
+
+    layers = {name: layer(shape) for name, shape in deep_compressed.shapes().items()}
+    labels = tuple(f'class {i}' for i in range(deep_compressed.CLASSES))
+    model = deep_compressed.to_model(layers, labels, Identity('caffe'), 'float32')
+    path = tmp_path / 'imagenet.sqz'
+    file.write(model, path, plain=True)
+    begun = Learner(PRESETS['squeezenet1_0'], labels, 227, start=str(path)).eval()
+    picture = self_test_picture(5, model.input)
+    expected = classifier.build(model, FP32)[0].logits(picture)
+    np.testing.assert_allclose(answers(begun, picture), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('labels', [('a', 'b', 'c', 'd'), COLORS[::-1]])
+def test_other_labels_get_a_new_last_layer(start: Start, labels: tuple[str, ...]) -> None:
+    base = file.read(path := start(labels=labels))
+    begun = learner(path).net
+    assert begun.conv10.weight.abs().max() < 0.1 < base.tensors['conv10.weight'].dense().max()
+    np.testing.assert_array_equal(
+        begun.conv1.weight.detach(), base.tensors['conv1.weight'].dense()
+    )
+
+
+def recipe(data: Path, out: Path, start: str, **more: str) -> list[str]:
+    """Return a command line: the shipped recipe, with a network and steps for a test."""
+    values = {
+        'trainer.accelerator': 'cpu',
+        'trainer.enable_model_summary': 'false',
+        'trainer.default_root_dir': str(out),
+        'trainer.max_epochs': '4',
+        'data.path': str(data),
+        'data.size': str(SIDE),
+        'data.batch_size': '8',
+        'data.shift': '4',
+        'model.architecture.base_e': str(TINY.base_e),
+        'model.architecture.incr_e': str(TINY.incr_e),
+        'model.architecture.freq': str(TINY.freq),
+        'model.architecture.fires': str(TINY.fires),
+        'model.architecture.squeeze_ratio': str(TINY.squeeze_ratio),
+        'model.start': start,
+        'model.train_from': 'fire4',
+        'model.learning_rate': '0.02',
+        **{key.replace('__', '.'): value for key, value in more.items()},
+    }
+    line = ['--config', str(RECIPE)]
+    return line + [part for key, value in values.items() for part in (f'--{key}', value)]
+
+
+@pytest.mark.parametrize('like', [shared_values, with_one_step])
+def test_what_is_not_trained_is_exported_as_it_was(
+    colors: Path, tmp_path: Path, start: Start, like: Callable[[Model], Model]
+) -> None:
+    path = start(like, labels=('a', 'b', 'c', 'd'))
+    train.train(recipe(colors, tmp_path, path, trainer__max_epochs='1'))
+    base = file.read(path).tensors
+    line = [str(tmp_path / 'best.ckpt'), '--name', 'colors', '-o']
+    plain, based = (str(tmp_path / f'{name}.sqz') for name in ('plain', 'based'))
+    assert export.main([*line, plain, '--dtype', 'float32']) == 0
+    assert export.main([*line, based, '--base', path]) == 0
+    for name, tensor in file.read(plain).tensors.items():
+        stored = file.read(based).tensors[name]
+        if name.startswith(('fire4', 'conv10')):
+            assert not np.array_equal(tensor.dense(), base[name].dense()), name
+            assert stored.values.dtype == (np.float32 if name.endswith('bias') else np.float16)
+        else:
+            np.testing.assert_array_equal(tensor.dense(), base[name].dense(), name)
+            assert stored.values.dtype == base[name].values.dtype
+            np.testing.assert_array_equal(stored.values, base[name].values, name)
+            np.testing.assert_array_equal(stored.dense(), base[name].dense(), name)
+
+
+@pytest.mark.parametrize('color', ['bgr', 'rgb'])
+def test_a_robot_sees_what_training_saw(
+    colors: Path, tmp_path: Path, start: Start, color: str
+) -> None:
+    base = file.read(path := start(color=color))
+    train.train(recipe(colors, tmp_path, path, model__train_from='fire2'))
+    out = tmp_path / 'out.sqz'
+    assert export.main([str(tmp_path / 'best.ckpt'), '--name', 'colors', '-o', str(out)]) == 0
+    loaded = classifier.load(str(out), FP32)
+    assert replace(loaded.input, resize=base.input.resize) == base.input
+    assert evaluate(loaded, Archive(colors)).top(1) == 100
+
+
+def test_the_last_layer_alone_is_trained(colors: Path, tmp_path: Path, start: Start) -> None:
+    base = file.read(path := start()).tensors
+    train.train(recipe(colors, tmp_path, path, model__train_from='conv10'))
+    net = export.load_checkpoint(tmp_path / 'last.ckpt').net
+    tensors = export.assembled(net, 'float32').tensors
+    changed = {
+        name for name in base if not np.array_equal(tensors[name].dense(), base[name].dense())
+    }
+    assert changed == {'conv10.weight', 'conv10.bias'}
+
+
+def test_compression_leaves_alone_what_is_not_trained(
+    colors: Path, tmp_path: Path, start: Start
+) -> None:
+    base = file.read(path := start()).tensors
+    prune = ['--trainer.callbacks+=training.callbacks.PruneCallback']
+    line = recipe(colors, tmp_path, path, trainer__max_epochs='1')
+    train.train([*line, *prune, '--trainer.callbacks.density', '0.5'])
+    net = export.load_checkpoint(tmp_path / 'last.ckpt').net
+    np.testing.assert_array_equal(net.conv1.weight.detach(), base['conv1.weight'].dense())
+    pruned = net.fires['fire4'].expand3x3.weight
+    assert pruned.count_nonzero() == round(0.5 * pruned.numel())
+
+
+@pytest.mark.parametrize('change', ['start', 'train_from'])
+def test_a_run_goes_on_only_as_it_began(
+    colors: Path, tmp_path: Path, start: Start, change: str
+) -> None:
+    line = recipe(colors, tmp_path, start(), trainer__max_epochs='1')
+    train.train(line)
+    last = ['--ckpt_path', str(tmp_path / 'last.ckpt'), '--trainer.max_epochs', '2']
+    other = [f'--model.{change}', 'null', '--model.train_from', 'null']
+    with pytest.raises(CheckpointInvalid, match='resume with the recipe'):
+        train.train([*line, *last, *other])
+    assert train.train([*line, *last]).trainer.current_epoch == 2
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'model__architecture__base_e': '24'}, 'has fire2.squeeze1x1.weight (8, 96, 1, 1) where'),
+        ({'model__architecture__fires': '2'}, "where the recipe's network has max_pool pool3"),
+        ({'model__architecture__stem': 'small'}, 'conv conv1 of image, stride 2 where'),
+        ({'model__architecture__bypass': 'simple'}, 'has add fire3.bypass'),
+        ({'model__architecture__norm': 'true'}, 'give --model.architecture.norm false'),
+        ({'data__size': '32'}, 'use --data.size 48'),
+        ({'model__train_from': 'fire5'}, "no layer 'fire5' to train from; there are conv1, fire2"),
+        ({'model__mean': '[1.0, 2.0, 3.0]'}, 'leave out --model.mean'),
+        ({'model__baseline': 'alexnet_small'}, 'leave out --model.baseline'),
+        ({'model__start': 'null'}, 'would stay random; give --model.start'),
+        ({'model__start': '/nowhere/start.sqz'}, '/nowhere/start.sqz: No such file'),
+        ({'model__start': __file__}, 'test_start.py: '),
+    ],
+)
+def test_wrong_values_are_told_in_one_line(
+    colors: Path,
+    tmp_path: Path,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    change: dict[str, str],
+    message: str,
+) -> None:
+    line = recipe(colors, tmp_path / 'out', start(), **change)
+    monkeypatch.setattr(sys, 'argv', ['train', *line])
+    assert train.main() == 1
+    (error,) = [row for row in capsys.readouterr().err.splitlines() if 'error' in row]
+    assert error.startswith('error: ')
+    assert message in error
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_model_that_is_no_squeezenet_is_refused(tmp_path: Path) -> None:
+    file.write(tiny_model(side=SIDE), path := tmp_path / 'tiny.sqz')
+    with pytest.raises(ArchitectureInvalid, match='tiny.sqz: it has .*start from another file'):
+        learner(str(path))

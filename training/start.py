@@ -1,0 +1,116 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Begin with the weights of a model file instead of random ones: transfer learning.
+
+The file's graph is compared with the recipe's network node for node, so strides, pads and pools
+agree as well as shapes. Batch norm is folded in a file, so the network has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+
+import torch
+from torch import nn
+
+from sqz_perception.errors import ArchitectureInvalid
+from sqz_perception.model import file
+from sqz_perception.model.network import Model, Node
+from training.export import assembled
+from training.models import SqueezeNet
+
+FIRST, HEAD = 'conv1', 'conv10'
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the network sees of a value x, 0 to 255: (x - mean) / std, in the order of color."""
+
+    color: str  # 'rgb' or 'bgr'
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Preprocessing:
+    """
+    Give ``net`` the weights in the model file at ``path``; return their preprocessing.
+
+    The last layer keeps its random weights where the file has other ``labels``. Raises
+    ArchitectureInvalid where the file is of another network or for pictures that are not ``size``
+    pixels high and wide, and a ModelError where it can't be read.
+    """
+    model = file.read(path)
+    try:
+        _check(model, net, size)
+        _load(model, net, with_head=model.labels == labels)
+    except ArchitectureInvalid as error:
+        raise ArchitectureInvalid(f'{path}: {error}') from error
+    std = tuple(1 / scale for scale in model.input.scale)
+    return Preprocessing(model.input.color, model.input.mean, std)
+
+
+def freeze(net: SqueezeNet, first: str) -> None:
+    """
+    Let training leave the layers before ``first`` as they are.
+
+    Raises ArchitectureInvalid where there is no layer of that name.
+    """
+    names = [FIRST, *net.architecture.names(), HEAD]
+    if first not in names:
+        raise ArchitectureInvalid(
+            f'there is no layer {first!r} to train from; there are {", ".join(names)}'
+        )
+    for name in names[: names.index(first)]:
+        _part(net, name).requires_grad_(False)
+
+
+def _check(model: Model, net: SqueezeNet, size: int) -> None:
+    if net.architecture.norm:
+        raise ArchitectureInvalid(
+            'a model file has its norms folded into its weights; give '
+            '--model.architecture.norm false'
+        )
+    side = model.input.height
+    if (side, model.input.width) != (size, size):
+        raise ArchitectureInvalid(
+            f'it is for pictures of {model.input.width}x{side} pixels, not {size}x{size}; use '
+            f'--data.size {side}'
+        )
+    for found, own in zip_longest(model.nodes, assembled(net, 'float32').nodes):
+        if found != own:
+            raise _another(_words(found), _words(own))
+
+
+@torch.no_grad()
+def _load(model: Model, net: SqueezeNet, with_head: bool) -> None:
+    for node in model.convolutions:
+        if node.name == HEAD and not with_head:
+            continue
+        part = _part(net, node.name)
+        weight, bias = (model.tensors[name].dense() for name in (node.weight, node.bias))
+        if weight.shape != part.weight.shape:
+            raise _another(*(f'{node.weight} {tuple(w.shape)}' for w in (weight, part.weight)))
+        part.weight.copy_(torch.from_numpy(weight))
+        part.bias.copy_(torch.from_numpy(bias))
+
+
+def _part(net: SqueezeNet, name: str) -> nn.Module:
+    """Return a layer, or a convolution in one, by its name in a model file."""
+    return net.get_submodule(name if name in (FIRST, HEAD) else f'fires.{name}')
+
+
+def _another(found: str, own: str) -> ArchitectureInvalid:
+    return ArchitectureInvalid(
+        f"it has {found} where the recipe's network has {own}; give the recipe the file's "
+        'architecture, or start from another file'
+    )
+
+
+def _words(node: Node | None) -> str:
+    if node is None:
+        return 'no further layer'
+    sizes = {key: value for key, value in asdict(node).items() if isinstance(value, int) and value}
+    more = ''.join(f', {key} {value}' for key, value in sizes.items())
+    return f'{node.op} {node.name} of {" and ".join(node.inputs)}{more}'
