@@ -188,8 +188,8 @@ def plot(found: Scan, chosen: Mapping[str, float], path: Path) -> None:
     """Draw top-1 with each layer pruned alone, its weights, and the density chosen for it."""
     import matplotlib.pyplot as plt
 
-    names, densities = list(found.sizes()), found.densities()
-    rows = 3 if chosen else 2
+    sizes = {name.removeprefix('fires.'): size for name, size in found.sizes().items()}
+    names, rows = list(sizes), 3 if chosen else 2
     figure, axes = plt.subplots(
         rows,
         sharex=True,
@@ -197,22 +197,23 @@ def plot(found: Scan, chosen: Mapping[str, float], path: Path) -> None:
         height_ratios=[2] + [1] * (rows - 1),
         layout='constrained',
     )
-    colors = plt.get_cmap('plasma')
-    for i, kept in enumerate(densities):
-        top1 = [point.score.top1 for point in found.at(kept)]
-        color = colors(0.8 * i / max(1, len(densities) - 1))
-        axes[0].plot(names, top1, 'o-', color=color, alpha=0.8, label=f'{kept:g} kept')
-    axes[0].axhline(found.whole.top1, linestyle='--', color='gray', label='nothing pruned')
-    axes[0].set_title('one layer pruned alone, by magnitude')
+    axes[0].set_title('One layer pruned alone, by magnitude')
     axes[0].set_ylabel('top-1 on val/, %')
+    axes[0].axhline(found.whole.top1, linestyle='--', color='gray', label='nothing pruned')
+    colors = plt.get_cmap('plasma')
+    for i, kept in enumerate(found.densities()):
+        top1 = [point.score.top1 for point in found.at(kept)]
+        color = colors(0.8 * i / max(1, len(found.densities()) - 1))
+        axes[0].plot(names, top1, 'o-', color=color, alpha=0.8, label=f'density {kept:g}')
     axes[0].legend(fontsize='small')
-    axes[1].bar(names, [size / 1000 for size in found.sizes().values()], color='tab:gray')
+    axes[1].bar(names, [size / 1000 for size in sizes.values()], color='tab:gray')
     axes[1].set_ylabel('weights, thousands')
     if chosen:
-        axes[2].bar(names, [chosen[name] for name in names], color='tab:green')
+        axes[2].bar(names, list(chosen.values()), color='tab:green')
         axes[2].set_ylabel('density chosen')
-        axes[2].set_ylim(0, 1)
+        axes[2].set_ylim(0, 1.05)
     axes[-1].tick_params(axis='x', rotation=90)
+    axes[-1].set_xlim(-0.7, len(names) - 0.3)
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.set_axisbelow(True)
@@ -226,6 +227,7 @@ def suggest(found: Scan, density: float, learner: Learner) -> None:
     architecture = learner.net.architecture
     rows = widenings(found, density, architecture)[:WIDENED]
     if not rows:
+        print(f'no expand layer loses top-1 at {density:g}: none asks for more filters')
         return
     print(f'most sensitive expand layers, for the parameters of {FACTOR} times their filters:')
     for row in rows:
