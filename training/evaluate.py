@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ examples:
   python -m training.evaluate models/cifar10.sqz --images cifar10.zip --backend onnxruntime \\
       --limit 500
   python -m training.evaluate small.sqz --against squeezenet.sqz --images PHOTOS.zip
+  python -m training.evaluate models/cifar10.sqz --images cifar10.zip --confusion confusion.png
 """
 TOP = 5
 SHOWN = 5  # names in an error message
@@ -169,12 +171,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--against', metavar='ORIGINAL.sqz', help='also compare with this model, run in fp32'
     )
+    parser.add_argument(
+        '--confusion', type=Path, metavar='PNG', help='draw what each class is taken for'
+    )
     add_runtime(parser, ('auto', *BACKENDS))
     parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
     return command.run(_evaluate, parser.parse_args(arguments))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    if options.confusion:
+        command.check_folder(options.confusion)
     archive = Archive(options.images)
     model = classifier.load(options.model, runtime(options))
     outcome = evaluate(model, archive, options.limit)
@@ -184,6 +191,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         if original.labels != model.labels:
             raise DataError(f'{options.against} has other labels than {options.model}')
         figures |= against(outcome, evaluate(original, archive, options.limit))
+    if options.confusion:
+        from training import plots
+
+        plots.confusion(outcome.confusion(len(model.labels)), model.labels, options.confusion)
     classes = by_class(outcome, model.labels) if options.by_class else {}
     if options.json:
         print(json.dumps({**figures, 'classes': classes} if classes else figures))

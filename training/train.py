@@ -4,9 +4,9 @@
 Train a SqueezeNet from a recipe in YAML.
 
 Any value of the recipe can be given on the command line instead. A run leaves in its folder
-(``--trainer.default_root_dir``) its configuration, metrics.csv and two checkpoints, ``best`` and
-``last``; ``--ckpt_path`` goes on from one of them. Under torchrun several processes share each
-step's pictures: with gloo on CPUs, nccl on GPUs.
+(``--trainer.default_root_dir``) its configuration, metrics.csv, curves.png and two checkpoints,
+``best`` and ``last``; ``--ckpt_path`` goes on from one of them. Under torchrun several processes
+share each step's pictures: with gloo on CPUs, nccl on GPUs.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Cli(LightningCLI):
         """Checkpoints and metrics.csv lie in default_root_dir itself, under plain names."""
         chosen = self.config_init.trainer.callbacks or []
         root = self.config.trainer.default_root_dir or 'runs/latest'
+        self.metrics = Path(root) / 'metrics.csv'
         keep_metrics(Path(root))
         best = ModelCheckpoint(
             root, filename='best', monitor='val/top1', mode='max', enable_version_counter=False
@@ -105,10 +106,17 @@ def check_resumable(path: str, description: dict[str, Any]) -> None:
         )
 
 
-def train(args: ArgsType = None) -> LightningCLI:
+def train(args: ArgsType = None) -> Cli:
     """Train as the command line, or ``args``, says."""
+    cli = prepared(args)
+    fit(cli)
+    return cli
+
+
+def prepared(args: ArgsType = None, **parser: Any) -> Cli:
+    """Return data, network and trainer as the command line, or ``args``, says."""
     torch.set_float32_matmul_precision('high')
-    cli = Cli(
+    return Cli(
         Learner,
         PictureData,
         run=False,
@@ -122,12 +130,26 @@ def train(args: ArgsType = None) -> LightningCLI:
             'description': __doc__,
             'epilog': EXAMPLES,
             'formatter_class': _Help,
+            **parser,
         },
     )
+
+
+def fit(cli: Cli) -> None:
+    """Train what is prepared and draw how it went."""
     if cli.config.ckpt_path:
         check_resumable(cli.config.ckpt_path, cli.model.description)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
-    return cli
+    if first() and cli.metrics.exists():
+        from training import plots
+
+        plots.curves(cli.metrics, cli.metrics.with_name('curves.png'))
+
+
+def quiet() -> None:
+    """Keep from people what Lightning says beside the progress."""
+    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
+    warnings.filterwarnings('ignore', module='pytorch_lightning|lightning_fabric')
 
 
 class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -136,8 +158,7 @@ class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 def main() -> int:
     """Run the command; errors in one line."""
-    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
-    warnings.filterwarnings('ignore', module='pytorch_lightning|lightning_fabric')
+    quiet()
     try:
         train()
     except (SqzError, OSError, MisconfigurationException) as error:

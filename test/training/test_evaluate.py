@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -143,6 +144,17 @@ def test_command_prints_a_table_for_people(
     shown = capsys.readouterr().out
     assert 'top1          50.0' in shown
     assert LABELS[1] in shown
+
+
+def test_command_draws_the_confusion(
+    model_file: Path, archive_of: Callable[[dict[str, bytes]], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip('matplotlib')
+    images = str(archive_of(in_folders(LABELS[0], LABELS[1])))
+    line = [str(model_file), '--images', images, '--confusion']
+    assert evaluate.main([*line, str(tmp_path / 'confusion.png')]) == 0
+    assert cv2.imread(str(tmp_path / 'confusion.png')) is not None
+    assert evaluate.main([*line, str(tmp_path / 'nowhere' / 'confusion.png')]) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plots that the commands share: what is drawn, where, and that a PNG comes out."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('matplotlib', reason='plots need matplotlib, which make test installs')
+
+from training import plots
+from training.plots import Point
+
+POINTS = [
+    Point('a', 1e5, 80.0, group='one'),
+    Point('b', 2e5, 85.0, spread=0.5, group='one'),
+    Point('c', 2e5, 84.0, group='two'),
+    Point('d', 4e5, 83.0, group='two'),
+    Point('e', 8e5, 90.0, spread=1.0, group='two'),
+]
+
+
+def assert_png(figure: Any, path: Path) -> None:
+    """Fail unless ``path`` is a picture of the figure's size with something in it."""
+    picture = cv2.imread(str(path))
+    width, height = (figure.get_size_inches() * figure.dpi).astype(int)
+    assert picture.shape == (height, width, 3)
+    assert picture.std() > 5
+
+
+def extents(figure: Any, texts: Any) -> list[Any]:
+    return [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Path:
+    """Return the metrics of a run of three epochs."""
+    rows = (
+        f',{0.3 - 0.1 * e},{0.3 - 0.1 * e},,,,\n{e},,,,,{1 - 0.2 * e},{0.5 + 0.1 * e}\n'
+        f'{e},,,{2 - 0.5 * e},{0.4 + 0.1 * e},,\n'
+        for e in range(3)
+    )
+    header = 'epoch,lr-SGD/pg1,lr-SGD/pg2,train/loss,train/top1,val/loss,val/top1\n'
+    (tmp_path / 'metrics.csv').write_text(header + ''.join(rows))
+    return tmp_path / 'metrics.csv'
+
+
+def test_curves_show_each_epoch(metrics: Path, tmp_path: Path) -> None:
+    figure = plots.curves(metrics, tmp_path / 'curves.png')
+    assert_png(figure, tmp_path / 'curves.png')
+    loss, top1, rate = figure.axes
+    train, val = (line.get_xydata().T for line in top1.lines)
+    np.testing.assert_allclose(train, [[1, 2, 3], [40, 50, 60]])
+    np.testing.assert_allclose(val, [[1, 2, 3], [50, 60, 70]])
+    np.testing.assert_allclose(loss.lines[0].get_ydata(), [2, 1.5, 1])
+    assert len(rate.lines) == 1  # the other one is the same
+    np.testing.assert_allclose(rate.lines[0].get_xydata().T, [[0, 1, 2], [0.3, 0.2, 0.1]])
+
+
+def test_rates_that_differ_are_all_shown(metrics: Path, tmp_path: Path) -> None:
+    metrics.write_text(metrics.read_text().replace('0.3,0.3', '0.3,0.2'))
+    figure = plots.curves(metrics, tmp_path / 'curves.png')
+    assert [line.get_label() for line in figure.axes[2].lines] == ['SGD/pg1', 'SGD/pg2']
+
+
+def test_the_front_holds_what_nothing_smaller_beats() -> None:
+    assert [point.label for point in plots.front(POINTS)] == ['a', 'b', 'e']
+
+
+def test_size_against_accuracy_has_all_points_labels_and_spreads(tmp_path: Path) -> None:
+    figure = plots.size_against_accuracy(POINTS, tmp_path / 'size.png')
+    assert_png(figure, tmp_path / 'size.png')
+    (axes,) = figure.axes
+    assert axes.get_xscale() == 'log'
+    drawn = [container.lines[0].get_xydata().tolist() for container in axes.containers]
+    assert drawn == [[[1e5, 80], [2e5, 85]], [[2e5, 84], [4e5, 83], [8e5, 90]]]
+    bars = axes.containers[0].lines[2][0].get_segments()
+    assert [bar[:, 1].tolist() for bar in bars if len(bar)] == [[84.5, 85.5]]
+    assert sorted(text.get_text() for text in axes.texts) == ['a', 'b', 'c', 'd', 'e']
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(legend) == ['Pareto front', 'one', 'two']
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert {'100k', '200k', '500k'} <= set(ticks)
+
+
+def test_labels_do_not_cover_one_another(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    crowd = [
+        Point(f'squeeze 0.{i}', size, accuracy)
+        for i, (size, accuracy) in enumerate(
+            zip(random.uniform(1e5, 2e5, 16), random.uniform(80, 85, 16), strict=True)
+        )
+    ]
+    figure = plots.size_against_accuracy(crowd, tmp_path / 'size.png')
+    boxes = extents(figure, figure.axes[0].texts)
+    assert len(boxes) == 16
+    assert sum(one.overlaps(other) for one, other in combinations(boxes, 2)) == 0
+
+
+def test_of_very_many_points_those_of_the_front_have_labels(tmp_path: Path) -> None:
+    many = [Point(str(i), 1e5 + i, 80 - 0.1 * i) for i in range(1, 100)]
+    figure = plots.size_against_accuracy([*many, Point('best', 9e5, 90)], tmp_path / 'size.png')
+    assert [text.get_text() for text in figure.axes[0].texts] == ['1', 'best']
+
+
+def test_a_single_point_is_a_plot(tmp_path: Path) -> None:
+    figure = plots.size_against_accuracy([Point('one', 1e6, 50)], tmp_path / 'size.png')
+    assert_png(figure, tmp_path / 'size.png')
+
+
+def test_confusion_of_few_classes_is_written_in_shares(tmp_path: Path) -> None:
+    matrix = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 999]])
+    figure = plots.confusion(matrix, ('cat', 'dog', 'bird'), tmp_path / 'confusion.png')
+    assert_png(figure, tmp_path / 'confusion.png')
+    axes = figure.axes[0]
+    written = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    assert written == {(0, 0): '75', (0, 1): '25', (2, 0): '<1', (2, 2): '100'}
+    assert [text.get_text() for text in axes.get_yticklabels()] == ['cat', 'dog', 'bird']
+    assert axes.get_title() == '1,004 pictures, top-1 99.8 %'
+
+
+@pytest.mark.parametrize(('classes', 'named'), [(30, True), (200, False)])
+def test_confusion_of_many_classes_is_colours(tmp_path: Path, classes: int, named: bool) -> None:
+    matrix = 50 * np.eye(classes, dtype=np.int64)
+    matrix[0, 1] = 1
+    labels = [f'class {i}' for i in range(classes)]
+    figure = plots.confusion(matrix, labels, tmp_path / 'confusion.png')
+    assert_png(figure, tmp_path / 'confusion.png')
+    axes = figure.axes[0]
+    assert not axes.texts
+    assert ('class 7' in [text.get_text() for text in axes.get_yticklabels()]) is named
+    image = axes.images[0]
+    assert image.norm.vmin == pytest.approx(100 / 51)
+    assert image.get_array()[0, 1] == pytest.approx(100 / 51)
+
+
+def test_a_confusion_without_pictures_is_blank(tmp_path: Path) -> None:
+    plots.confusion(np.zeros((30, 30), np.int64), ['x'] * 30, tmp_path / 'confusion.png')
+    assert cv2.imread(str(tmp_path / 'confusion.png')) is not None
+
+
+def test_each_parameter_has_a_panel_and_colours_the_other(tmp_path: Path) -> None:
+    rows = [
+        {'model.ratio': ratio, 'model.bypass': bypass, 'val/top1': 0.5 + ratio / 10}
+        for ratio in (0.25, 0.5)
+        for bypass in ('simple', 'none')
+    ]
+    figure = plots.by_parameter(rows, ['model.ratio', 'model.bypass'], tmp_path / 'by.png')
+    assert_png(figure, tmp_path / 'by.png')
+    ratio, bypass = figure.axes
+    assert ratio.get_xlabel() == 'model.ratio'
+    assert [text.get_text() for text in ratio.get_legend().get_texts()] == ['none', 'simple']
+    np.testing.assert_allclose(ratio.lines[0].get_xydata(), [[0.25, 52.5], [0.5, 55]])
+    assert [text.get_text() for text in bypass.get_xticklabels()] == ['none', 'simple']
+    assert [len(dots.get_offsets()) for dots in bypass.collections] == [2, 2]
+
+
+def test_many_values_are_points_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    rows = [
+        {'rate': 10.0**-i, 'seed': i % 3, 'other': i, 'val/top1': i / 20} for i in range(1, 13)
+    ]
+    figure = plots.by_parameter(
+        rows,
+        ['rate', 'seed', 'other', 'rate'],
+        tmp_path / 'by.png',
+        continuous=['rate'],
+        logarithmic=['rate'],
+    )
+    assert len(figure.axes) == 4
+    assert figure.axes[0].get_xscale() == 'log'
+    assert not figure.axes[0].lines
+    assert len(figure.axes[1].lines) == 1  # through the means of the three seeds
+    assert figure.axes[1].lines[0].get_ydata()[0] == pytest.approx(5 * (3 + 6 + 9 + 12) / 4)

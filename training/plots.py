@@ -1,0 +1,283 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The plots that the commands of ``training`` share: plain rows in, a PNG out.
+
+Each function also returns its figure, so that a notebook can show it and a test can ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from training.labels import place
+from training.metrics import epochs
+
+DPI = 200
+MARKERS = 'osD^vP*X'  # of groups, so that they differ without colour too
+NUMBERED = 20  # classes at most of a confusion with a number in each cell
+NAMED = 60  # classes at most whose names fit beside the axes
+LABELLED = 30  # points at most that all have a label; of more, those of the front
+JOINED = 8  # different values at most that are joined by a line, or told apart by colour
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network in ``size_against_accuracy``."""
+
+    label: str
+    size: float  # above 0
+    accuracy: float  # percent
+    spread: float = 0.0  # standard deviation over seeds, percent; 0: not drawn
+    group: str = ''  # points of one group have one colour
+
+
+def curves(metrics: Path, path: Path) -> Figure:
+    """Draw loss and top-1 of training and validation, and the learning rate, by epoch."""
+    rows = epochs(metrics)
+    figure = _figure(11, 3.5)
+    loss, top1, rate = figure.subplots(1, 3)
+    for axes, key, factor in ((loss, 'loss', 1), (top1, 'top1', 100)):
+        for split, name in (('train', 'training'), ('val', 'validation')):
+            at = [(row['epoch'] + 1, factor * value) for row, value in _of(rows, f'{split}/{key}')]
+            axes.plot(*_columns(at), marker='.', label=name)
+        axes.legend()
+    for name in _rates(rows):
+        at = [(row['epoch'], value) for row, value in _of(rows, name)]
+        rate.plot(*_columns(at), marker='.', label=name.removeprefix('lr-'))
+    if len(rate.lines) > 1:
+        rate.legend()
+    titles = {loss: 'loss', top1: 'top-1, %', rate: 'learning rate as the epoch begins'}
+    for axes, title in titles.items():
+        axes.set_title(title)
+        axes.set_xlabel('epochs')
+        axes.set_xlim(0, 1.02 * (rows[-1]['epoch'] + 1) if rows else 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    return _saved(figure, path)
+
+
+def size_against_accuracy(
+    points: Sequence[Point],
+    path: Path,
+    *,
+    size: str = 'parameters',
+    accuracy: str = 'validation top-1, %',
+    title: str = '',
+) -> Figure:
+    """Draw each point with its label over a logarithmic size, and the Pareto front."""
+    figure = _figure(7, 5)
+    axes = figure.subplots()
+    axes.set_xscale('log')
+    best = front(points)
+    for i, group in enumerate(dict.fromkeys(point.group for point in points)):
+        own = [point for point in points if point.group == group]
+        axes.errorbar(
+            [point.size for point in own],
+            [point.accuracy for point in own],
+            [point.spread or np.nan for point in own],
+            fmt=MARKERS[i % len(MARKERS)],
+            color=f'C{i % 10}',
+            capsize=3,
+            label=group or None,
+        )
+    axes.plot(
+        *_steps(best),
+        color='gray',
+        linestyle='--',
+        linewidth=1,
+        zorder=0,
+        label='Pareto front',
+    )
+    _count_ticks(axes, [point.size for point in points])
+    axes.set_xlabel(size)
+    axes.set_ylabel(accuracy)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.margins(0.12)
+    axes.legend(fontsize='small')
+    rest = [p for p in points if p not in best] if len(points) <= LABELLED else []
+    (x, y), bars = _steps(best), [point for point in points if point.spread]
+    place(
+        axes,
+        [(p.size, p.accuracy, p.label) for p in (*best, *rest)],
+        [*zip(x, y, x[1:], y[1:], strict=False)]
+        + [(p.size, p.accuracy - p.spread, p.size, p.accuracy + p.spread) for p in bars],
+    )
+    return _saved(figure, path)
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Return the points than which no other is as small and more accurate, by size."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.size, -p.accuracy)):
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return best
+
+
+def by_parameter(
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    path: Path,
+    *,
+    continuous: Sequence[str] = (),
+    logarithmic: Sequence[str] = (),
+) -> Figure:
+    """
+    Draw val/top1 of ``rows``, 0 to 1, against each of the parameters ``names``.
+
+    The few values of one that is not continuous are joined by their means; of two parameters
+    each colours the other's points.
+    """
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = _figure(4.2 * columns + 0.8, 3.4 * lines)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    few = [n for n in names if n not in continuous and len(_values(rows, n)) <= JOINED]
+    for axes in grid.flat[len(names) :]:
+        axes.remove()
+    for axes, name in zip(grid.flat, names, strict=False):
+        other = next((other for other in few if other != name and len(names) == 2), None)
+        axes.set_xscale('log' if name in logarithmic else 'linear')
+        _against(axes, rows, name, other, joined=name in few)
+        axes.set_xlabel(name)
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel('validation top-1, %')
+    return _saved(figure, path)
+
+
+def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> Figure:
+    """
+    Draw what each class is taken for; ``matrix`` (true class, class answered) -> pictures.
+
+    Each row in shares of its pictures: written where they fit, else in colours of a logarithm,
+    among which rare mistakes show too. A class without pictures is left blank.
+    """
+    classes, pictures = len(labels), matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(100.0 * matrix, pictures, where=pictures > 0, out=np.zeros(matrix.shape))
+    few = classes <= NUMBERED
+    side = 2.6 + 0.42 * classes if few else 8
+    figure = _figure(side + 0.9, side)
+    axes = figure.subplots()
+    least = max(float(shares[shares > 0].min(initial=100)), 0.01)
+    norm = Normalize(0, 100) if few else LogNorm(least, 100)
+    colors = ListedColormap(colormaps['Blues'](np.linspace(0 if few else 0.3, 1, 256)))
+    image = axes.imshow(np.ma.masked_equal(shares, 0), colors, norm=norm)
+    title = "share of the true class's pictures, %"
+    figure.colorbar(image, label=title, shrink=0.8, format='%g')
+    if few:
+        for (i, j), share in np.ndenumerate(shares):
+            if share > 0:
+                text = f'{share:.0f}' if share >= 0.5 else '<1'
+                color = 'white' if share > 50 else 'black'
+                axes.text(j, i, text, ha='center', va='center', color=color, fontsize='small')
+    if classes <= NAMED:
+        names, font = [_short(label) for label in labels], None if few else 7
+        axes.set_xticks(range(classes), names, rotation=90, fontsize=font)
+        axes.set_yticks(range(classes), names, fontsize=font)
+    axes.set_xlabel('class answered' if classes <= NAMED else 'number of the class answered')
+    axes.set_ylabel('true class' if classes <= NAMED else 'number of the true class')
+    top1 = 100 * np.trace(matrix) / max(1, matrix.sum())
+    axes.set_title(f'{int(matrix.sum()):,} pictures, top-1 {top1:.1f} %')
+    return _saved(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Return a figure of that many inches that no window and no global state knows."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _saved(figure: Figure, path: Path) -> Figure:
+    figure.savefig(path, format='png')
+    return figure
+
+
+def _steps(best: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Return the corners of a front: as accurate as a point until the next size."""
+    x = [best[0].size, *(point.size for point in best[1:] for _ in range(2))]
+    y = [*(point.accuracy for point in best[:-1] for _ in range(2)), best[-1].accuracy]
+    return x, y
+
+
+def _of(rows: Sequence[dict[str, float]], name: str) -> Iterator[tuple[dict[str, float], float]]:
+    return ((row, row[name]) for row in rows if name in row)
+
+
+def _columns(at: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in at], [y for _, y in at]
+
+
+def _rates(rows: Sequence[dict[str, float]]) -> list[str]:
+    """Return the columns of learning rates that differ from those before them."""
+    names = sorted({name for row in rows for name in row if name.startswith('lr-')})
+    different = {tuple(value for _, value in _of(rows, name)): name for name in reversed(names)}
+    return sorted(different.values())
+
+
+def _count_ticks(axes: Any, values: Sequence[float]) -> None:
+    """Mark a logarithmic axis with round numbers such as 200k, as many as its decades need."""
+    decades = np.log10(max(values) / min(values))
+    steps = (1,) if decades > 2.5 else (1, 2, 5) if decades > 0.8 else (1, 1.2, 1.5, 2, 3, 4, 5, 7)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """Return the different values of a parameter in the order of an axis."""
+    values = list(dict.fromkeys(row[name] for row in rows))
+    return sorted(values) if _numbers(values) else sorted(values, key=str)
+
+
+def _numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _against(
+    axes: Any, rows: Sequence[Mapping[str, Any]], name: str, other: str | None, joined: bool
+) -> None:
+    """Draw one panel of ``by_parameter``, a colour for each value of ``other``."""
+    values = _values(rows, name)
+    at = {value: value if _numbers(values) else i for i, value in enumerate(values)}
+    if joined or not _numbers(values):
+        axes.set_xticks(list(at.values()), [_short(str(value)) for value in values])
+        axes.margins(x=0.15)
+    elif axes.get_xscale() == 'linear':
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    for i, group in enumerate(_values(rows, other) if other else [None]):
+        own = [row for row in rows if other is None or row[other] == group]
+        label = None if other is None else str(group)
+        x, y = [at[row[name]] for row in own], [100 * row['val/top1'] for row in own]
+        axes.scatter(x, y, color=f'C{i}', marker=MARKERS[i % len(MARKERS)], label=label, zorder=3)
+        if joined:
+            there = sorted(set(x))
+            means = [np.mean([v for u, v in zip(x, y, strict=True) if u == t]) for t in there]
+            axes.plot(there, means, color=f'C{i}', alpha=0.5)
+    if other:
+        axes.legend(
+            title=other.split('.')[-1],
+            ncols=4,
+            loc='lower center',
+            bbox_to_anchor=(0.5, 1),
+            frameon=False,
+        )
+
+
+def _short(label: str, most: int = 24) -> str:
+    return label if len(label) <= most else f'{label[: most - 1]}…'
