@@ -85,11 +85,8 @@ class DenseSparseDenseCallback(Constraint):
         self.phase = state_dict['phase']
 
     def masks(self) -> dict[str, Tensor]:
-        """Hold zeros in the sparse phase only, and none of frozen layers: they would stay so."""
-        if self.phase != SPARSE:
-            return {}
-        found = super().masks()
-        return {name: kept for name, kept in found.items() if self.weights[name].requires_grad}
+        """Hold zeros in the sparse phase only: in the others they would stay so."""
+        return super().masks() if self.phase == SPARSE else {}
 
     @torch.no_grad()
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:

@@ -38,7 +38,9 @@ RECIPE = {
     'model.architecture.incr_e': '0',
     'model.architecture.fires': '2',
     'model.architecture.norm': 'false',
+    'model.optimizer': 'sgd',
     'model.learning_rate': '0.05',
+    'model.momentum': '0.9',
 }
 
 

@@ -18,9 +18,8 @@ from torch.nn.functional import cross_entropy  # noqa: E402
 
 from class_pictures import color_members, noisy_picture, png  # noqa: E402
 from training import prune, sensitivity, train  # noqa: E402
-from training.archive import Archive  # noqa: E402
 from training.callbacks import weights_of  # noqa: E402
-from training.data import Pictures, read_split  # noqa: E402
+from training.data import Pictures  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
 from training.learner import Learner  # noqa: E402
 from training.weight_sharing import prune as kept  # noqa: E402
@@ -61,8 +60,8 @@ def learner(checkpoint: Path) -> Learner:
 
 
 @pytest.fixture
-def pictures(colors: Path) -> Pictures:
-    return read_split(Archive(colors), 'val', ('blue', 'green', 'red'), 32)
+def pictures(learner: Learner, colors: Path) -> Pictures:
+    return sensitivity.validation(learner, str(colors))
 
 
 def state(learner: Learner) -> dict[str, torch.Tensor]:

@@ -30,7 +30,9 @@ TINY = {
     'model.architecture.base_e': '16',
     'model.architecture.incr_e': '0',
     'model.architecture.fires': '2',
+    'model.optimizer': 'sgd',
     'model.learning_rate': '0.05',
+    'model.momentum': '0.9',
 }
 
 
