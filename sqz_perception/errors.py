@@ -34,6 +34,7 @@ what was found and what to do about it::
         +-- TrainingDiverged       the loss is no longer a number
         +-- ImportFailed           foreign weights that can't be read
         +-- CompressionFailed      no model of the size or the loss that was asked for
+        +-- SweepInvalid           a sweep that can't be explored, or trials of another one
 """
 
 
@@ -159,3 +160,7 @@ class ImportFailed(TrainingError):
 
 class CompressionFailed(TrainingError):
     """No model of the size or the loss that was asked for, or settings that make none."""
+
+
+class SweepInvalid(TrainingError):
+    """A sweep file that can't be used, or a study that can't be read or is of another sweep."""

@@ -78,10 +78,11 @@ class Cli(LightningCLI):
             root, filename='best', monitor='val/top1', mode='max', enable_version_counter=False
         )
         last = ModelCheckpoint(root, filename='last', enable_version_counter=False)
+        bar = [] if self.config.trainer.enable_progress_bar is False else [TQDMProgressBar(10)]
         logger = self.config_init.trainer.logger
         return super().instantiate_trainer(
             logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
-            callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), TQDMProgressBar(10)],
+            callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), *bar],
             use_distributed_sampler=False,  # the data has its own
             **processes.settings(),
             **kwargs,

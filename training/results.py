@@ -1,0 +1,69 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a sweep has found so far: a table and two plots."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from training import plots
+from training.study import Study, locked
+from training.sweep import SEED, Range, Value, shown
+
+Row = Mapping[str, Any]
+
+
+def write(study: Study) -> None:
+    """Write results.csv and the plots anew, one process at a time."""
+    with locked(study.folder):
+        rows, names = study.rows(), [*study.sweep.space]
+        new = study.folder / 'results.csv.new'
+        with new.open('w', newline='', encoding='utf-8') as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        new.replace(study.folder / 'results.csv')
+        done = [row for row in rows if row['state'] == 'complete']
+        if not done:
+            return
+        ranges = {n: t for n, t in study.sweep.space.items() if isinstance(t, Range)}
+        plots.by_parameter(
+            done,
+            names,
+            study.folder / 'parameters.png',
+            continuous=[*ranges],
+            logarithmic=[name for name, tried in ranges.items() if tried.log],
+        )
+        plots.size_against_accuracy(points(done, names), study.folder / 'size.png')
+
+
+def points(rows: Sequence[Row], names: Sequence[str]) -> list[plots.Point]:
+    """
+    Return a point for each network of ``rows``: the mean over seeds, where those were varied.
+
+    The first parameter is the colour, if it has few values; the others are the label.
+    """
+    names = [name for name in names if name != SEED]
+    same: dict[tuple[Value, ...], list[Row]] = {}
+    for row in rows:
+        same.setdefault(tuple(row[name] for name in names), []).append(row)
+    groups = {values[0] for values in same if values}
+    grouped = len(names) > 1 and len(groups) <= plots.JOINED
+    found = []
+    for values, own in same.items():
+        named = dict(zip(names, values, strict=True))
+        first = {names[0]: named.pop(names[0])} if grouped else {}
+        accuracies = [100 * row['val/top1'] for row in own]
+        found.append(
+            plots.Point(
+                label=shown(named) if len(named) < 3 else f'trial {own[0]["trial"]}',
+                size=own[0]['parameters'],
+                accuracy=fmean(accuracies),
+                spread=stdev(accuracies) if len(own) > 1 else 0.0,
+                group=shown(first),
+            )
+        )
+    return found
