@@ -39,7 +39,7 @@ class Point:
     label: str
     size: float  # above 0
     accuracy: float  # percent
-    spread: float = 0.0  # standard deviation over seeds, percent; 0: not drawn
+    spread: float = 0.0  # to either side over seeds, percent; 0: not drawn
     group: str = ''  # points of one group have one colour
 
 

@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from sqz_perception.errors import TrainingError
 from sqz_perception.inference.options import count
-from training import command, report
+from training import command, plots, report
 from training.archive import Archive
 from training.experiments import every
+from training.report import Row
 from training.run import RECIPE, Run, forward_ms
 
 EXAMPLES = """\
@@ -116,9 +117,20 @@ def tell(runs: Sequence[Run], folder: Path) -> None:
     paper = {run.experiment.name: run.experiment.paper for run in runs}
     report.write_csv(rows, folder / 'runs.csv')
     report.write_csv(summaries, folder / 'experiments.csv')
+    plots.size_against_accuracy(
+        [point(row) for row in summaries],
+        folder / 'experiments.png',
+        title='one change each, trained alike',
+    )
     table = folder / 'experiments.md'
     table.write_text(report.markdown(summaries, paper), encoding='utf-8')
     print(table.read_text(encoding='utf-8'))
+
+
+def point(row: Row) -> plots.Point:
+    """Return an experiment as it is drawn, with its spread over the seeds."""
+    spread = (row['highest'] - row['lowest']) / 2
+    return plots.Point(row['experiment'], row['parameters'], row['top1'], spread, row['group'])
 
 
 if __name__ == '__main__':

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ import torch
 from sqz_perception.errors import TrainingError
 from training.cost import measure
 from training.experiments import BASE, SEEDS, Experiment
+from training.metrics import epochs
 from training.prune import WIDENED
 from training.sensitivity import load, scan, validation, widened, widenings
 
@@ -118,18 +118,16 @@ class Run:
 
 def outcome(folder: Path) -> Row:
     """Return what the metrics in ``folder`` end with, and how long an epoch took."""
-    rows: list[dict[str, str]] = []
-    for path in sorted(folder.glob('metrics*.csv')):  # one more for each time it was resumed
-        with path.open(newline='', encoding='utf-8') as file:
-            rows += csv.DictReader(file)
-    last = max((row for row in rows if row.get('val/top1')), key=lambda row: int(row['epoch']))
-    seconds = [float(row['train/seconds']) for row in rows if row.get('train/seconds')]
+    rows = epochs(folder / 'metrics.csv')
+    last = [row for row in rows if 'val/top1' in row][-1]
     return {
         'epochs': int(last['epoch']) + 1,
-        'top1': 100 * float(last['val/top1']),
-        'top5': 100 * float(last['val/top5']),
-        'loss': float(last['val/loss']),
-        'seconds_per_epoch': median(seconds),
+        'top1': 100 * last['val/top1'],
+        'top5': 100 * last['val/top5'],
+        'loss': last['val/loss'],
+        'seconds_per_epoch': median(
+            row['train/seconds'] for row in rows if 'train/seconds' in row
+        ),
     }
 
 
