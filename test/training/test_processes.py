@@ -34,6 +34,7 @@ RECIPE = {
     'data.batch_size': '16',
     'data.shift': '0',
     'data.flip': 'false',
+    'data.erase': '0',
     'model.architecture.base_e': '16',
     'model.architecture.incr_e': '0',
     'model.architecture.fires': '2',
