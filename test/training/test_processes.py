@@ -122,7 +122,7 @@ def metrics(path: Path) -> dict[str, float]:
         (name, float(text))
         for row in rows
         for name, text in row.items()
-        if name.startswith(('train/', 'val/')) and text
+        if name.startswith(('train/', 'val/')) and text and name != 'train/seconds'
     ]
     assert len(found) == len(dict(found)) == 5
     return dict(found)
