@@ -196,6 +196,7 @@ def test_what_is_not_trained_is_exported_as_it_was(
             assert stored.values.dtype == base[name].values.dtype
             np.testing.assert_array_equal(stored.values, base[name].values, name)
             np.testing.assert_array_equal(stored.dense(), base[name].dense(), name)
+    classifier.load(based, FP32)  # its self-test passes
 
 
 @pytest.mark.parametrize('color', ['bgr', 'rgb'])
