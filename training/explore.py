@@ -60,6 +60,7 @@ MACHINE = (
     'trainer.enable_model_summary',
     'trainer.enable_progress_bar',
 )
+DIGITS = 6  # of what is noted of accuracies and losses
 ENDS_TRIAL = (TrainingDiverged, CompressionFailed, torch.OutOfMemoryError)
 
 
@@ -215,7 +216,7 @@ def _last(metrics: Path) -> dict[str, float]:
     rows = [row for row in epochs(metrics) if 'val/top1' in row]
     if not rows:
         raise SweepInvalid('no epoch was validated; leave out the options that prevent it')
-    return {name: value for name, value in rows[-1].items() if name.startswith('val/')}
+    return {name: round(rows[-1][name], DIGITS) for name in rows[-1] if name.startswith('val/')}
 
 
 def _conclude(study: Study) -> None:

@@ -86,7 +86,7 @@ def size_against_accuracy(
         axes.errorbar(
             [point.size for point in own],
             [point.accuracy for point in own],
-            [point.spread or np.nan for point in own],
+            [p.spread or np.nan for p in own] if any(p.spread for p in own) else None,
             fmt=MARKERS[i % len(MARKERS)],
             color=f'C{i % 10}',
             capsize=3,
@@ -192,7 +192,7 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> F
     axes.set_xlabel('class answered' if classes <= NAMED else 'number of the class answered')
     axes.set_ylabel('true class' if classes <= NAMED else 'number of the true class')
     top1 = 100 * np.trace(matrix) / max(1, matrix.sum())
-    axes.set_title(f'{int(matrix.sum()):,} pictures, top-1 {top1:.1f} %')
+    axes.set_title(f'{int(matrix.sum()):,} pictures, top-1 {top1:.2f} %')
     return _saved(figure, path)
 
 

@@ -105,7 +105,8 @@ def test_a_grid_is_trained_reported_and_not_trained_again(
     for number, row in enumerate(rows):
         run = tmp_path / 'out' / f'trial_{number:04d}'
         assert row['state'] == 'complete'
-        assert float(row['val/top1']) == epochs(run / 'metrics.csv')[-1]['val/top1']
+        top1 = epochs(run / 'metrics.csv')[-1]['val/top1']
+        assert float(row['val/top1']) == pytest.approx(top1, abs=1e-6)
         assert float(row['val/top5']) == 1
         assert float(row['seconds']) > 0
         net = load_checkpoint(run / 'last.ckpt').net
@@ -141,16 +142,16 @@ def test_a_sweep_of_which_all_fail_fails(
 
 
 def test_ranges_of_a_database_are_pruned_and_seeds_are_kept(line: Command, tmp_path: Path) -> None:
-    sweep = {'method': 'tpe', 'trials': 3, 'prune': True, 'seed': 5}
+    sweep = {'method': 'tpe', 'trials': 2, 'prune': True, 'seed': 5}
     space = {RATE: {'low': 0.001, 'high': 0.1, 'log': True}}
     assert explore.main(line(space, '--storage', f'sqlite:///{tmp_path}/s.db', **sweep)) == 0
     rows = table(tmp_path)
-    assert len({row[RATE] for row in rows}) == 3
+    assert len({row[RATE] for row in rows}) == 2
     assert all(0.001 <= float(row[RATE]) <= 0.1 for row in rows)
     assert not (tmp_path / 'out' / 'study.log').exists()
-    config = yaml.safe_load((tmp_path / 'out' / 'trial_0002' / 'config.yaml').read_text())
+    config = yaml.safe_load((tmp_path / 'out' / 'trial_0001' / 'config.yaml').read_text())
     assert config['seed_everything'] == 5
-    assert config['model']['learning_rate'] == float(rows[2][RATE])
+    assert config['model']['learning_rate'] == float(rows[1][RATE])
 
 
 def test_a_hopeless_trial_ends_and_is_recorded(
@@ -165,7 +166,7 @@ def test_a_hopeless_trial_ends_and_is_recorded(
     assert row['state'] == 'pruned'
     rows = epochs(tmp_path / 'out' / 'trial_0000' / 'metrics.csv')
     assert [row['epoch'] for row in rows] == [0, 1]
-    assert float(row['val/top1']) == rows[1]['val/top1']
+    assert float(row['val/top1']) == pytest.approx(rows[1]['val/top1'], abs=1e-6)
 
 
 def test_two_processes_share_a_sweep(line: Command, tmp_path: Path) -> None:

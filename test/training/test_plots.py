@@ -122,7 +122,7 @@ def test_confusion_of_few_classes_is_written_in_shares(tmp_path: Path) -> None:
     written = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     assert written == {(0, 0): '75', (0, 1): '25', (2, 0): '<1', (2, 2): '100'}
     assert [text.get_text() for text in axes.get_yticklabels()] == ['cat', 'dog', 'bird']
-    assert axes.get_title() == '1,004 pictures, top-1 99.8 %'
+    assert axes.get_title() == '1,004 pictures, top-1 99.80 %'
 
 
 @pytest.mark.parametrize(('classes', 'named'), [(30, True), (200, False)])
