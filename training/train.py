@@ -42,7 +42,7 @@ EXAMPLES = """examples:
       --data.path cifar10.zip
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
       --trainer.callbacks+=training.callbacks.PruneCallback --trainer.callbacks.density 0.33
-  python -m training.train --config training/recipes/finetune.yaml --data.path photos.zip \
+  python -m training.train --config training/recipes/finetune.yaml --data.path photos.zip \\
       --model.start imagenet.sqz
 
 then:
