@@ -4,8 +4,8 @@
 What processes that train together exchange in a step, and what it costs: small networks and large.
 
 Two processes of torchrun on this machine, gloo over the loopback interface. Beside 4 bytes for
-each parameter stand what DistributedDataParallel gives away in its buckets and what the kernel
-counts on the interface. The same step without the exchange (``no_sync``) tells its share.
+each parameter stand the gradients in DistributedDataParallel's buckets and what the kernel counts
+on the interface. The same step without the exchange (``no_sync``) tells its share.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows(name: str, found: dict[str, Any]) -> Iterator[Row]:
     note = f'{found["parameters"]:,} parameters'
     for what, count in (
         ('4 x parameters', 4 * found['parameters']),
-        ('given away in buckets', found['bucket_bytes']),
+        ('gradients in buckets', found['bucket_bytes']),
         ('sent by each process, on the wire', found['wire_bytes'] / PROCESSES),
     ):
         yield Row('distributed', f'{name}: {what}', 'MB', count / MEGA, note=note)

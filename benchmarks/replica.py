@@ -7,8 +7,7 @@ One of the processes that train together for the part ``distributed``, started b
 JSON: the milliseconds of each step with and without exchange, and the bytes of one exchange.
 """
 
-from __future__ import annotations
-
+# Without annotations from the future: torch wants those of a hook to be types.
 import json
 import os
 import sys

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks.latency import Contender, Turns
 from benchmarks.processes import Lab
 from benchmarks.report import Goal, Row, number, summarise, table
 from benchmarks.setting import Setting
+from class_pictures import color_members, write_zip
 from sqz_perception.model import file
 from tiny import tiny_model
 
@@ -162,3 +164,42 @@ def test_int8_is_left_out_of_a_model_without(
     setting = Setting(tmp_path, lab, 1.0, 1, given=tmp_path / 'm.sqz', images=None)
     assert list(int8.measure(setting)) == []
     assert 'tiny has none; give one of training.compress' in capsys.readouterr().err
+
+
+def test_an_exchange_is_set_beside_the_parameters() -> None:
+    distributed = pytest.importorskip('benchmarks.distributed', reason='needs the workstation')
+    found = {
+        'parameters': 1_000_000,
+        'size': 224,
+        'exchanged': [10.0, 8.0, 12.0],
+        'alone': [6.0, 5.0, 7.0],
+        'bucket_bytes': 4e6,
+        'wire_bytes': 8.2e6,
+    }
+    rows = {row.what: row for row in distributed.rows('net', found)}
+    assert rows["net: the exchange's share of the step"].median == pytest.approx(40)
+    assert rows['net: 4 x parameters'].median == rows['net: gradients in buckets'].median == 4
+    assert rows['net: sent by each process, on the wire'].median == pytest.approx(4.1)
+
+
+def test_bytes_are_counted_on_the_interface() -> None:
+    replica = pytest.importorskip('benchmarks.replica', reason='needs the workstation')
+    before = replica.sent_bytes()
+    with socket.socket(type=socket.SOCK_DGRAM) as to, socket.socket(type=socket.SOCK_DGRAM) as by:
+        to.bind(('127.0.0.1', 0))
+        by.sendto(bytes(5000), to.getsockname())
+        assert len(to.recv(6000)) == 5000
+    assert replica.sent_bytes() - before >= 5000
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_both_loops_train_on_the_same_files(tmp_path: Path, given: bool) -> None:
+    loop = pytest.importorskip('benchmarks.training_loop', reason='needs the workstation')
+    images = write_zip(tmp_path / 'x.zip', color_members(5, 2)) if given else None
+    setting = Setting(tmp_path, Lab(tmp_path, 1), 1, 1, None, images)
+    count = loop.write_pictures(setting, tmp_path / 'pictures')
+    source = loop.PictureData(str(tmp_path / 'pictures')).source
+    peer = loop.Peer(tmp_path / 'pictures' / 'train')
+    assert count == len(source.split('train')) == len(peer.loader.dataset)
+    assert source.labels == tuple(peer.loader.dataset.classes)
+    assert len(source.labels) == (3 if given else loop.ARCHITECTURE.classes)

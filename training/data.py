@@ -44,6 +44,10 @@ class PictureData(LightningDataModule):
         """
         Look at the names of the pictures; they are decoded when training starts.
 
+        Raises DataError for no pictures, one class only and classes without training pictures.
+        What can't be decoded is named before training, too, where memory holds the pictures; else
+        only some of them are tried, and another one ends the run when its turn comes.
+
         Args:
             path: Folder or zip with train/<class>/ and val/<class>/, or what source says.
             source: 'cifar10', 'imagenet': path is the folder that torchvision's loader is given.
@@ -52,8 +56,8 @@ class PictureData(LightningDataModule):
             shift: Random shift in training, pixels; of pictures in memory.
             flip: Flip half of the training pictures left to right.
             erase: Side of a grey square over each training picture, pixels; 0: none.
-            memory_gib: For decoded pictures, of all processes of this machine. Of more pictures
-                a random part is decoded anew in each epoch.
+            memory_gib: For decoded pictures, of which each process of this machine keeps all. Of
+                more pictures a random part is decoded anew in each epoch.
             workers: Processes that decode then, beside each that trains; 0: none.
             seed: Of order and augmentation.
 
@@ -82,7 +86,7 @@ class PictureData(LightningDataModule):
         if self.streamed:
             if first:
                 print(
-                    f'{gib:.1f} GiB of pictures are more than --data.memory_gib '
+                    f'{gib:.2g} GiB of pictures are more than --data.memory_gib '
                     f'{self.memory_gib:g}: random parts of them are decoded in each epoch',
                     file=sys.stderr,
                 )

@@ -6,7 +6,8 @@ Train a SqueezeNet from a recipe in YAML.
 Any value of the recipe can be given on the command line instead. A run leaves in its folder
 (``--trainer.default_root_dir``) its configuration, metrics.csv, curves.png and two checkpoints,
 ``best`` and ``last``; ``--ckpt_path`` goes on from one of them. Under torchrun several processes
-share each step's pictures: with gloo on CPUs, nccl on GPUs.
+share each step's pictures: with gloo on CPUs, nccl on GPUs. Each normalises its own share; the
+checkpoint has the first one's means and variances.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ EXAMPLES = """examples:
       --trainer.max_epochs 30 --model.learning_rate 0.3 --trainer.default_root_dir runs/long
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
       --ckpt_path runs/cifar10/last.ckpt
+  python -m training.train --config training/recipes/cifar10.yaml \\
+      --data.source cifar10 --data.path FOLDER_OF_CIFAR_10_BATCHES_PY
   torchrun --nproc-per-node 2 -m training.train --config training/recipes/cifar10.yaml \\
       --data.path cifar10.zip
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\

@@ -15,7 +15,7 @@ pytest.importorskip('pytorch_lightning')
 
 from class_pictures import color_members, write_zip  # noqa: E402
 from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
-from training import train  # noqa: E402
+from training import pictures, train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
 from training.learner import Learner, rate_share  # noqa: E402
 
@@ -76,6 +76,11 @@ def test_a_baseline_trains_by_the_same_command(
     assert cli.model.net.__class__.__name__ in ('AlexNet', 'ResNet')
     with pytest.raises(CheckpointInvalid, match=baseline):
         load_checkpoint(tmp_path / 'last.ckpt')
+
+
+def test_pictures_that_memory_can_not_hold_are_learned_from(colors: Path, tmp_path: Path) -> None:
+    cli = train.train(arguments(colors, tmp_path, 4, data__memory_gib='0', data__workers='1'))
+    assert cli.trainer.callback_metrics['val/top1'] == 1
 
 
 def test_muon_learns(colors: Path, tmp_path: Path) -> None:
@@ -154,10 +159,32 @@ def test_data_that_trains_nothing_is_one_line_before_training(
     assert 'one class only in train/, red' in error
 
 
+def test_a_picture_that_a_worker_can_not_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(pictures, 'SAMPLE', 1)
+    members = color_members(16, 1) | {'train/red/0003.png': b'broken'}
+    line = arguments(
+        write_zip(tmp_path / 'broken.zip', members),
+        tmp_path / 'out',
+        1,
+        data__memory_gib='0',
+        data__workers='1',
+    )
+    assert run_main(monkeypatch, line) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ')
+    assert error.endswith("train/red/0003.png can't be decoded; remove or replace it")
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         ({'data__path': '/nowhere/x.zip'}, 'does not exist'),
+        ({'data__source': 'cifar10', 'data__path': '/nowhere'}, 'unpack https://'),
+        ({'data__source': 'imagenet', 'data__path': '/nowhere'}, 'has no meta.bin'),
+        ({'data__source': 'mnist'}, 'archive'),
+        ({'data__workers': '-1'}, 'workers -1'),
         ({'data__shift': '32'}, 'the shift is smaller than the size'),
         ({'data__batch_size': '0'}, 'at least 1'),
         ({'model__architecture__stem': 'v9'}, 'stem must be one of'),
