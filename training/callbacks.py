@@ -56,10 +56,19 @@ class Constraint(Callback):
 
     @torch.no_grad()
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the weights; compress them for the first time."""
+        """
+        Find the weights; compress them for the first time.
+
+        Raises CompressionFailed where the schedule has ended before it begins.
+        """
         self.weights = weights_of(pl_module)
         first = self.since is None
         self.since = trainer.global_step if self.since is None else self.since
+        if first and self.since >= trainer.estimated_stepping_batches:
+            raise CompressionFailed(
+                f'the checkpoint is of step {self.since}, and with these batches the rate is zero '
+                f'from step {trainer.estimated_stepping_batches} on; raise --trainer.max_epochs'
+            )
         self.begin()
         self.kept = self.masks()
         self.constrain(trainer)

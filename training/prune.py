@@ -6,8 +6,11 @@ Prune each layer of a trained network alone, and see what it costs.
 Every convolution of a checkpoint loses its smallest weights while the others stay as they were;
 top-1 and loss are those of val/. From several densities the command chooses one for each layer,
 so that the loss rises least for the weights that are left altogether, and writes them as a
-recipe that prunes while training. It also names the expand layers that lose most for their
-weights: those deserve more filters (--model.architecture.widen, a new training).
+recipe that prunes while training. It takes the rises of all layers to add up, which holds the
+less the more is pruned; so it also measures them together, and every layer pruned alike.
+
+It names the expand layers that lose most for their weights: those deserve more filters
+(--model.architecture.widen, a new training).
 
 SqueezeNet's early versions chose from such a scan 33 % for expand3x3, 50 % for every other layer
 of 1x1 and 20 % for conv10.
@@ -131,7 +134,9 @@ def _prune(options: argparse.Namespace) -> None:
         write_recipe(chosen, target, output / 'densities.yaml')
         for name, one in (('as chosen', chosen), ('all alike', dict.fromkeys(chosen, target))):
             with pruned(learner, one):
-                print(f'all layers pruned, {name}: {_told(score(learner, pictures))}')
+                print(
+                    f'all layers pruned, {name}, before training: {_told(score(learner, pictures))}'
+                )
     write_csv(found, output / 'sensitivity.csv')
     plot(found, chosen, output / 'sensitivity.png')
     if not learner.description['baseline']:

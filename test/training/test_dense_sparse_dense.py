@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 pytest.importorskip('pytorch_lightning')
 
+from sqz_perception.errors import CompressionFailed  # noqa: E402
 from training import train  # noqa: E402
 from training.callbacks import weights_of  # noqa: E402
 from training.learner import Learner, rate_share  # noqa: E402
@@ -185,6 +186,13 @@ def test_zeros_of_a_pruned_network_are_trained_when_dense(
     assert before == pytest.approx(0.2, abs=0.01)
     assert after > 0.5
     assert zeros(tmp_path / 'out' / 'last.ckpt') < DEAD
+
+
+def test_a_schedule_that_has_ended_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    train.train(recipe(None, epochs=2))
+    line = [*recipe('{}', epochs=3), '--trainer.limit_train_batches', '2']
+    with pytest.raises(CompressionFailed, match=r'of step 8, .* from step 6 on'):
+        train.train([*line, '--ckpt_path', str(tmp_path / 'out' / 'last.ckpt')])
 
 
 def test_frozen_layers_are_left_alone(
