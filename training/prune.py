@@ -134,9 +134,8 @@ def _prune(options: argparse.Namespace) -> None:
         write_recipe(chosen, target, output / 'densities.yaml')
         for name, one in (('as chosen', chosen), ('all alike', dict.fromkeys(chosen, target))):
             with pruned(learner, one):
-                print(
-                    f'all layers pruned, {name}, before training: {_told(score(learner, pictures))}'
-                )
+                told = _told(score(learner, pictures))
+                print(f'all layers pruned, {name}, before training: {told}')
     write_csv(found, output / 'sensitivity.csv')
     plot(found, chosen, output / 'sensitivity.png')
     if not learner.description['baseline']:
