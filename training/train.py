@@ -146,7 +146,7 @@ def fit(cli: Cli) -> None:
     if cli.config.ckpt_path:
         check_resumable(cli.config.ckpt_path, cli.model.description)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
-    if first() and cli.metrics.exists():
+    if cli.trainer.is_global_zero and cli.metrics.exists():
         from training import plots
 
         plots.curves(cli.metrics, cli.metrics.with_name('curves.png'))
