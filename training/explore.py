@@ -27,6 +27,7 @@ import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqz_perception.errors import (
@@ -74,7 +75,7 @@ class Line:
         """Return data, network and trainer with ``more`` arguments. Raises TrainingError."""
         try:
             return train.prepared([*self.arguments, *more], exit_on_error=False)
-        except argparse.ArgumentError as error:
+        except (argparse.ArgumentError, MisconfigurationException) as error:
             raise SweepInvalid(_one_line(error)) from error
 
     def settings(self, sweep: Sweep) -> dict[str, object]:

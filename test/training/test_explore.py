@@ -269,6 +269,7 @@ def test_a_damaged_checkpoint_means_to_begin_anew(
         ({'model.optimizer': ['sgd', 'adam']}, (), 'model.optimizer adam: '),
         ({RATIO: [0.5]}, ('--data.path', '/nowhere.zip'), '/nowhere.zip does not exist'),
         ({RATIO: [0.5]}, ('--model.nonsense', '1'), 'unrecognized arguments'),
+        ({RATIO: [0.5]}, ('--trainer.devices', '0'), 'is not a valid input'),
         ({RATIO: [0.5]}, ('--storage', 'sqlite:////nowhere/x.db'), 'holds no study'),
         ({}, (), 'space is empty'),
         ({RATE: {'low': 0.1, 'high': 0.2}}, (), 'a grid takes lists'),
