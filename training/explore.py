@@ -55,6 +55,7 @@ examples:
 # What may differ between the machines that share a sweep: where and how fast, not what.
 MACHINE = (
     'data.path',
+    'data.workers',
     'trainer.accelerator',
     'trainer.default_root_dir',
     'trainer.devices',
