@@ -132,10 +132,10 @@ def _prune(options: argparse.Namespace) -> None:
     print_table(found, chosen)
     if target:
         write_recipe(chosen, target, output / 'densities.yaml')
-        for name, one in (('as chosen', chosen), ('all alike', dict.fromkeys(chosen, target))):
+        for how, one in (('as chosen', chosen), ('all alike', dict.fromkeys(chosen, target))):
             with pruned(learner, one):
-                told = _told(score(learner, pictures))
-                print(f'all layers pruned, {name}, before training: {told}')
+                together = score(learner, pictures)
+            print(f'every layer pruned, {how}, not trained since: {_told(together)}')
     write_csv(found, output / 'sensitivity.csv')
     plot(found, chosen, output / 'sensitivity.png')
     if not learner.description['baseline']:
