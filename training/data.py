@@ -134,9 +134,11 @@ class PictureData(LightningDataModule):
         if not self.streamed:
             return DataLoader(self.splits[split], collate_fn=whole, **how)
         pictures = Streamed(self.source, split, self.size, crop)
-        return DataLoader(
-            pictures, collate_fn=whole, num_workers=self.workers, worker_init_fn=alone, **how
-        )
+        if self.workers:
+            # Each worker is one thread. OpenCV's others end here: a fork would not have them, and
+            # wait for them for ever.
+            cv2.setNumThreads(1)
+        return DataLoader(pictures, collate_fn=whole, num_workers=self.workers, **how)
 
     def _share(self) -> Share:
         return (
@@ -168,8 +170,3 @@ class PictureData(LightningDataModule):
 def whole(batch: Batch) -> Batch:
     """Collate nothing: the batch came whole from the data set."""
     return batch
-
-
-def alone(worker: int) -> None:
-    """Let a worker use one thread: there are others beside it."""
-    cv2.setNumThreads(1)

@@ -48,9 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         default=groups,
         help=f'of {", ".join(groups)}',
     )
-    parser.add_argument('--seeds', type=count, default=3, help='at most, for each experiment')
+    parser.add_argument(
+        '--seeds', type=at_least_one, default=3, help='at most, for each experiment'
+    )
     parser.add_argument('--epochs', type=count, help="of each run, instead of the recipe's")
-    parser.add_argument('--jobs', type=count, default=1, help='runs at a time')
+    parser.add_argument('--jobs', type=at_least_one, default=1, help='runs at a time')
     parser.add_argument('--threads', type=count, default=0, help='of each run; 0: all')
     parser.add_argument('--list', action='store_true', help='what there is to run, and end')
     return command.run(_reproduce, parser.parse_args(arguments))
@@ -68,6 +70,8 @@ def _reproduce(options: argparse.Namespace) -> None:
         print(*(f'{"done" if run.done else "open"}  {run.folder}' for run in runs), sep='\n')
         return
     Archive(options.data).classes('train')  # refused before the first run, not in each
+    for run in runs:
+        run.check()
     failed = carry_out([run for run in runs if not run.done], options)
     done = [run for run in runs if run.done]
     if done:
@@ -86,23 +90,37 @@ def carry_out(runs: Sequence[Run], options: argparse.Namespace) -> list[str]:
     failed: list[str] = []
     with tqdm(total=len(runs), unit=' runs') as bar:
         for waits in (False, True):
-            with ThreadPoolExecutor(options.jobs) as pool:
-                begun = {
-                    pool.submit(run.carry_out, options.data, options.threads): run
-                    for run in runs
-                    if run.experiment.needs_base == waits
-                }
-                for ended in as_completed(begun):
-                    bar.update()
-                    run = begun[ended]
-                    try:
-                        row = ended.result()
-                    except TrainingError as error:
-                        failed.append(str(error))
-                        bar.write(f'failed: {error}')
-                        continue
-                    bar.write(f'{run.experiment.name}, seed {run.seed}: {row["top1"]:.2f} %')
+            now = [run for run in runs if run.experiment.needs_base == waits]
+            failed += _together(now, options, bar)
     return failed
+
+
+def _together(runs: Sequence[Run], options: argparse.Namespace, bar: tqdm) -> list[str]:
+    """Carry out ``runs``, some at a time. Interrupted, it begins no other."""
+    failed: list[str] = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        begun = {pool.submit(run.carry_out, options.data, options.threads): run for run in runs}
+        try:
+            for ended in as_completed(begun):
+                bar.update()
+                try:
+                    row = ended.result()
+                except TrainingError as error:
+                    failed.append(str(error))
+                    bar.write(f'failed: {error}')
+                    continue
+                bar.write(f'{row["experiment"]}, seed {row["seed"]}: {row["top1"]:.2f} %')
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def at_least_one(text: str) -> int:
+    """Return a whole number from 1, for argparse."""
+    if count(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is less than 1')
+    return int(text)
 
 
 def tell(runs: Sequence[Run], folder: Path) -> None:

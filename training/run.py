@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from sqz_perception.errors import TrainingError
+from sqz_perception.errors import DataError, TrainingError
 from training.cost import measure
 from training.experiments import BASE, SEEDS, Experiment
 from training.metrics import epochs
@@ -55,6 +55,15 @@ class Run:
     def row(self) -> Row:
         """Return the result of a run that is done."""
         return json.loads((self.folder / RESULT).read_text(encoding='utf-8'))
+
+    def check(self) -> None:
+        """Raise DataError where the folder holds a run of another number of epochs."""
+        epochs = self.epochs * self.experiment.longer
+        if self.done and self.row()['epochs'] != epochs:
+            raise DataError(
+                f'{self.folder} holds a run of {self.row()["epochs"]} epochs, not {epochs}; '
+                'choose another folder with -o'
+            )
 
     @property
     def base(self) -> Run:
@@ -108,7 +117,7 @@ class Run:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+                env={**os.environ, **({'OMP_NUM_THREADS': str(threads)} if threads else {})},
                 check=False,
             )
         if done.returncode:

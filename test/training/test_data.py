@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
@@ -30,6 +32,8 @@ def prepared(colors: Path, rank: int = 0, processes: int = 1, **settings: Any) -
 def test_pictures_that_memory_can_not_hold_are_streamed(
     colors: Path, capsys: pytest.CaptureFixture, workers: int
 ) -> None:
+    cv2.setNumThreads(2)  # threads that workers, which are forked, will not have
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (1500, 1500))
     memory = prepared(colors)
     assert '--data.memory_gib' not in capsys.readouterr().err
     streamed = prepared(colors, memory_gib=0, workers=workers)

@@ -83,6 +83,19 @@ def test_runs_are_done_once_and_become_a_table(
     assert capsys.readouterr().out.count('done  ') == 3
     assert reproduce.main(line) == 0
     assert [result.stat().st_mtime_ns for result in results] == written
+    capsys.readouterr()
+    assert reproduce.main([*line, '--epochs', '3']) == 1
+    assert 'holds a run of 1 epochs, not 3; choose another folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--jobs', '--seeds'])
+def test_less_than_one_of_what_is_counted_is_refused(
+    option: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        reproduce.main(['x.zip', option, '0'])
+    assert exit_.value.code == 2
+    assert '0 is less than 1' in capsys.readouterr().err
 
 
 def test_what_is_no_data_is_refused_before_the_first_run(
