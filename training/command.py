@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from sqz_perception.errors import DataError, SqzError
+from sqz_perception.inference.options import count
 from sqz_perception.model import file
 from sqz_perception.model.network import Model
 from training.assemble import DTYPES, Identity
+
+Row = Mapping[str, Any]  # of a table, by its columns' names
 
 
 def parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -35,6 +40,13 @@ def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespa
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def at_least_one(text: str) -> int:
+    """Return a whole number from 1, for argparse."""
+    if count(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is less than 1')
+    return int(text)
 
 
 def add_output(to: argparse.ArgumentParser, default: Identity | None = None) -> None:
@@ -76,6 +88,21 @@ def check_folder(path: Path) -> None:
     """Refuse a file to write in no folder, before the work is done. Raises DataError."""
     if not path.parent.is_dir():
         raise DataError(f'{path}: there is no folder {path.parent}; make it first')
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write ``rows``, which have the same columns; never half of them."""
+    new = path.with_name(f'{path.name}.new')
+    with new.open('w', newline='', encoding='utf-8') as output:
+        print_csv(rows, output)
+    new.replace(path)
+
+
+def print_csv(rows: Sequence[Row], output: TextIO) -> None:
+    """Write ``rows``, which have the same columns."""
+    writer = csv.DictWriter(output, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def save(model: Model, path: Path) -> None:

@@ -10,9 +10,8 @@ fp32.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from sqz_perception.inference.backend import BACKENDS
 from sqz_perception.inference.options import add_runtime, count, runtime
 from training import command
 from training.archive import Archive
+from training.command import Row
 from training.evaluate import TOP, against, evaluate
 
 EXAMPLES = """\
@@ -31,8 +31,6 @@ examples:
       --plot sizes.png
 """
 COLUMNS = ('file', 'bytes', 'precision', 'top1', 'top5', 'same_top1', 'divergence')
-
-Row = Mapping[str, object]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,10 +54,7 @@ def _compare(options: argparse.Namespace) -> None:
     for row in rows:
         print('  '.join(f'{row[name]!s:>10}' for name in COLUMNS[1:]) + f'  {row["file"]}')
     if options.csv:
-        with options.csv.open('w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        command.write_csv(rows, options.csv)
     if options.plot:
         plot(rows, options.plot)
 

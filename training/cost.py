@@ -19,7 +19,6 @@ class Cost:
 
     parameters: int
     macs: int  # multiply-adds of convolutions and linear layers for one picture
-    size: int  # height and width of the picture, pixels
 
 
 def measure(net: nn.Module, size: int) -> Cost:
@@ -41,4 +40,4 @@ def measure(net: nn.Module, size: int) -> Cost:
         net.train(trained)
         for hook in hooks:
             hook.remove()
-    return Cost(sum(p.numel() for p in net.parameters()), macs, size)
+    return Cost(sum(p.numel() for p in net.parameters()), macs)

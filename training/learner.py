@@ -17,8 +17,9 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from sqz_perception.errors import ArchitectureInvalid, TrainingDiverged
+from sqz_perception.errors import ArchitectureInvalid, SqzError, TrainingDiverged
 from training.architecture import Architecture
+from training.export import invalid, load_content
 from training.models import SqueezeNet, build
 from training.muon import Muon
 from training.pictures import Batch
@@ -38,6 +39,7 @@ class Learner(LightningModule):
         baseline: str | None = None,
         start: str | None = None,
         train_from: str | None = None,
+        color: Literal['rgb', 'bgr'] | None = None,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
         optimizer: Literal['sgd', 'muon'] = 'sgd',
@@ -60,6 +62,7 @@ class Learner(LightningModule):
                 are others, and its preprocessing.
             train_from: The first layer that is trained, such as fire6 or conv10; those before it
                 stay as they are in the file.
+            color: The order that the network takes colours in. Default: the start's or 'rgb'.
             mean: Of red, green and blue, subtracted; 0 to 255. Default: the start's or ImageNet's.
             std: Of red, green and blue, divided by; 0 to 255. Default: the start's or ImageNet's.
             optimizer: 'sgd', or 'muon' for architectures with norm.
@@ -78,9 +81,10 @@ class Learner(LightningModule):
                 'muon leaves the scale of the weights to norms; use --model.optimizer sgd, or '
                 '--model.architecture.norm true'
             )
-        check_start(start, train_from, {'baseline': baseline, 'mean': mean, 'std': std})
+        given = {'baseline': baseline, 'color': color, 'mean': mean, 'std': std}
+        check_start(start, train_from, given)
         net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
-        values = Preprocessing('rgb', mean or MEAN, std or STD)
+        values = Preprocessing(color or 'rgb', mean or MEAN, std or STD)
         if start:
             values = begin(net, start, labels, size)
         if train_from:
@@ -196,12 +200,34 @@ class Learner(LightningModule):
         return (p for p in self.parameters() if p.requires_grad)
 
 
+def load(path: str) -> Learner:
+    """Return what a checkpoint of training.train holds. Raises CheckpointInvalid."""
+    content = load_content(path)
+    found = content['sqz_perception']
+    try:
+        learner = Learner(
+            Architecture(**found['architecture']),
+            tuple(found['labels']),
+            found['size'],
+            found['baseline'],
+            color=found['color'],
+            mean=tuple(found['mean']),
+            std=tuple(found['std']),
+        )
+        learner.load_state_dict(content['state_dict'])
+    except SqzError:
+        raise
+    except Exception as error:  # whatever a missing key or another shape gives
+        raise invalid(path, error) from error
+    return learner.eval()
+
+
 def check_start(start: str | None, train_from: str | None, others: dict[str, Any]) -> None:
     """Raise ArchitectureInvalid where the recipe contradicts what it begins with."""
     given = [f'--model.{name}' for name, value in others.items() if value is not None]
     if start and given:
         raise ArchitectureInvalid(
-            f'--model.start brings a SqueezeNet with its mean and std; leave out {given[0]}'
+            f'--model.start brings a SqueezeNet with its preprocessing; leave out {given[0]}'
         )
     if train_from and not start:
         raise ArchitectureInvalid(

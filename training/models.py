@@ -9,7 +9,6 @@ As a command it prints what a network costs: parameters, multiply-adds and bytes
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -19,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from sqz_perception.errors import ArchitectureInvalid
-from sqz_perception.inference.options import count
 from training import command
 from training.architecture import PRESETS, STEMS, Architecture
 from training.baselines import BASELINES
@@ -175,7 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.models', __doc__ or '', EXAMPLES)
     parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(names())}')
-    parser.add_argument('--size', type=count, help='height and width of the picture, pixels')
+    parser.add_argument(
+        '--size', type=command.at_least_one, help='height and width of the picture, pixels'
+    )
     parser.add_argument('--csv', action='store_true', help='print comma-separated values')
     change = parser.add_argument_group('other metaparameters, for the SqueezeNets')
     for name, kind in CHANGES.items():
@@ -189,9 +189,7 @@ def _print_costs(options: argparse.Namespace) -> None:
     chosen = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
     rows = [_row(name, chosen, options.size) for name in options.names or names()]
     if options.csv:
-        writer = csv.DictWriter(sys.stdout, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        command.print_csv(rows, sys.stdout)
         return
     print(f'{"network":18} {"input":>9} {"parameters":>12} {"MACs":>14} {"fp32":>11} {"fp16":>11}')
     for row in rows:
@@ -211,7 +209,12 @@ def _row(name: str, chosen: Mapping[str, Any], size: int | None) -> dict[str, An
         size = size or BASELINES[name].size
         if others:
             raise ArchitectureInvalid(f'{name} is no SqueezeNet and has no {others[0]}')
-    cost = measure(net, size)
+    try:
+        cost = measure(net, size)
+    except RuntimeError as error:  # a kernel or a pool is larger than what reaches it
+        raise ArchitectureInvalid(
+            f'{name} leaves nothing of pictures of {size}x{size} pixels; raise --size'
+        ) from error
     return {
         'network': name,
         'size': size,

@@ -4,7 +4,7 @@
 Muon: momentum whose direction is made orthogonal, for the convolutions of networks with norms.
 
 A plain gradient moves a weight mostly along its few largest singular directions; the nearest
-orthogonal matrix moves along all of them alike. Short runs gain most (models/README.md).
+orthogonal matrix moves along all of them alike. Short runs gain most (docs/adr/0007-training.md).
 
 Source: Jordan et al., Muon: an optimizer for hidden layers, 2024 (kellerjordan.github.io/posts/
 muon); the polynomial's coefficients are from there. torch.optim.Muon takes matrices only.

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from training.labels import place
 from training.metrics import epochs
+from training.plot_labels import place
 
 DPI = 200
 MARKERS = 'osD^vP*X'  # of groups, so that they differ without colour too

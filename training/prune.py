@@ -19,7 +19,6 @@ of 1x1 and 20 % for conv10.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,15 +29,15 @@ import yaml
 from sqz_perception.inference.options import count
 from training import command
 from training.archive import evenly
-from training.learner import Learner
+from training.learner import Learner, load
 from training.pictures import Pictures
 from training.sensitivity import (
     FACTOR,
+    Point,
     Scan,
     Score,
     check_reachable,
     choose,
-    load,
     pruned,
     scan,
     score,
@@ -68,8 +67,7 @@ HEAD = """\
 DENSITY = 0.5
 TARGET = 0.33
 WIDENED = 3  # layers at most, of those that are suggested
-COLUMNS = ('layer', 'weights', 'density', 'top1', 'loss', 'drop')
-DIGITS = 4  # of a density in the recipe
+DIGITS = 4  # of a density, of a loss
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -136,7 +134,9 @@ def _prune(options: argparse.Namespace) -> None:
             with pruned(learner, one):
                 together = score(learner, pictures)
             print(f'every layer pruned, {how}, not trained since: {_told(together)}')
-    write_csv(found, output / 'sensitivity.csv')
+    path = output / 'sensitivity.csv'
+    command.write_csv([as_row(found, point) for point in found.points], path)
+    print(f'{path}: every layer at every density')
     plot(found, chosen, output / 'sensitivity.png')
     if not learner.description['baseline']:
         suggest(found, options.density, learner)
@@ -161,17 +161,16 @@ def print_table(found: Scan, chosen: Mapping[str, float]) -> None:
         )
 
 
-def write_csv(found: Scan, path: Path) -> None:
-    """Write a row for each layer and density; density 1 is the network as it is."""
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for point in found.points:
-            values = (point.score.top1, point.score.loss, found.drop(point))
-            writer.writerow(
-                [point.layer, point.weights, point.density, *(round(v, 5) for v in values)]
-            )
-    print(f'{path}: every layer at every density')
+def as_row(found: Scan, point: Point) -> command.Row:
+    """Return a layer at one density, as a row of the table; density 1 is the network as it is."""
+    return {
+        'layer': point.layer,
+        'weights': point.weights,
+        'density': point.density,
+        'top1': round(point.score.top1, DIGITS),
+        'loss': round(point.score.loss, DIGITS),
+        'drop': round(found.drop(point), DIGITS),
+    }
 
 
 def write_recipe(chosen: Mapping[str, float], target: float, path: Path) -> None:

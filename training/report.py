@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-Row = Mapping[str, Any]
+from training.command import Row
 
 HEADER = """\
 | experiment | epochs | top-1, % | parameters | MB, fp32 | MMACs | forward, ms | s/epoch | paper |
@@ -22,14 +19,6 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
     """Return a row for each experiment: means over its seeds, and top-1 from lowest to highest."""
     names = dict.fromkeys(row['experiment'] for row in rows)
     return [_summary([row for row in rows if row['experiment'] == name]) for name in names]
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write ``rows``, which have the same columns."""
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def markdown(summaries: Iterable[Row], paper: Mapping[str, str]) -> str:

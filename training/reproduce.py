@@ -22,8 +22,8 @@ from sqz_perception.errors import TrainingError
 from sqz_perception.inference.options import count
 from training import command, plots, report
 from training.archive import Archive
+from training.command import Row, at_least_one
 from training.experiments import every
-from training.report import Row
 from training.run import RECIPE, Run, forward_ms
 
 EXAMPLES = """\
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--seeds', type=at_least_one, default=3, help='at most, for each experiment'
     )
-    parser.add_argument('--epochs', type=count, help="of each run, instead of the recipe's")
+    parser.add_argument('--epochs', type=at_least_one, help="of each run, instead of the recipe's")
     parser.add_argument('--jobs', type=at_least_one, default=1, help='runs at a time')
     parser.add_argument('--threads', type=count, default=0, help='of each run; 0: all')
     parser.add_argument('--list', action='store_true', help='what there is to run, and end')
@@ -61,11 +61,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _reproduce(options: argparse.Namespace) -> None:
     experiments = [experiment for experiment in every() if experiment.group in options.only]
     epochs = options.epochs or recipe_epochs()
-    runs = [
-        Run(experiment, seed, options.output, epochs)
-        for experiment in experiments
-        for seed in experiment.seeds[: options.seeds]
-    ]
+    runs = with_needed(
+        [
+            Run(experiment, seed, options.output, epochs)
+            for experiment in experiments
+            for seed in experiment.seeds[: options.seeds]
+        ]
+    )
     if options.list:
         print(*(f'{"done" if run.done else "open"}  {run.folder}' for run in runs), sep='\n')
         return
@@ -80,6 +82,12 @@ def _reproduce(options: argparse.Namespace) -> None:
         raise TrainingError(f'{len(failed)} of {len(runs)} runs failed; the first: {failed[0]}')
 
 
+def with_needed(runs: Sequence[Run]) -> list[Run]:
+    """Return ``runs`` and, before them, those of the base that they begin with."""
+    needed = {run.needs.folder: run.needs for run in runs if run.needs}
+    return list({**needed, **{run.folder: run for run in runs}}.values())
+
+
 def recipe_epochs() -> int:
     """Return how many epochs the recipe has."""
     return int(yaml.safe_load(RECIPE.read_text(encoding='utf-8'))['trainer']['max_epochs'])
@@ -90,7 +98,7 @@ def carry_out(runs: Sequence[Run], options: argparse.Namespace) -> list[str]:
     failed: list[str] = []
     with tqdm(total=len(runs), unit=' runs') as bar:
         for waits in (False, True):
-            now = [run for run in runs if run.experiment.needs_base == waits]
+            now = [run for run in runs if bool(run.needs) == waits]
             failed += _together(now, options, bar)
     return failed
 
@@ -116,25 +124,18 @@ def _together(runs: Sequence[Run], options: argparse.Namespace, bar: tqdm) -> li
     return failed
 
 
-def at_least_one(text: str) -> int:
-    """Return a whole number from 1, for argparse."""
-    if count(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is less than 1')
-    return int(text)
-
-
 def tell(runs: Sequence[Run], folder: Path) -> None:
     """Measure the forward times, side by side, and write tables and plots into ``folder``."""
     times = {}
     for run in tqdm(runs, 'forward times', unit=' networks'):
         name = run.experiment.name
         if name not in times:
-            times[name] = forward_ms(run.folder / 'last.ckpt')
+            times[name] = forward_ms(run.checkpoint)
     rows = [{**run.row(), 'forward_ms': times[run.experiment.name]} for run in runs]
     summaries = report.summarise(rows)
     paper = {run.experiment.name: run.experiment.paper for run in runs}
-    report.write_csv(rows, folder / 'runs.csv')
-    report.write_csv(summaries, folder / 'experiments.csv')
+    command.write_csv(rows, folder / 'runs.csv')
+    command.write_csv(summaries, folder / 'experiments.csv')
     plots.size_against_accuracy(
         [point(row) for row in summaries],
         folder / 'experiments.png',

@@ -4,28 +4,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from training import plots
+from training.command import Row, write_csv
 from training.study import Study, locked
 from training.sweep import SEED, Range, Value, shown
-
-Row = Mapping[str, Any]
 
 
 def write(study: Study) -> None:
     """Write results.csv and the plots anew, one process at a time."""
     with locked(study.folder):
         rows, names = study.rows(), [*study.sweep.space]
-        new = study.folder / 'results.csv.new'
-        with new.open('w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        new.replace(study.folder / 'results.csv')
+        write_csv(rows, study.folder / 'results.csv')
         done = [row for row in rows if row['state'] == 'complete']
         if not done:
             return

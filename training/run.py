@@ -9,27 +9,25 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
 from sqz_perception.errors import DataError, TrainingError
+from training.command import Row
 from training.cost import measure
 from training.experiments import BASE, SEEDS, Experiment
+from training.learner import load
 from training.metrics import epochs
 from training.prune import WIDENED
-from training.sensitivity import load, scan, validation, widened, widenings
+from training.sensitivity import scan, validation, widened, widenings
 
 RECIPE = Path(__file__).parent / 'recipes' / 'experiments.yaml'
 RESULT, LAST = 'result.json', 'last.ckpt'
 DENSITY = 0.5  # of the sensitivity scan, the paper's
 FORWARD_RUNS = 200
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ class Run:
 
     def row(self) -> Row:
         """Return the result of a run that is done."""
-        return json.loads((self.folder / RESULT).read_text(encoding='utf-8'))
+        result = json.loads((self.folder / RESULT).read_text(encoding='utf-8'))
+        return {**result, 'group': self.experiment.group}
 
     def check(self) -> None:
         """Raise DataError where the folder holds a run of another number of epochs."""
@@ -66,14 +65,23 @@ class Run:
             )
 
     @property
-    def base(self) -> Run:
-        """The run of the same seed that an experiment of more epochs goes on from."""
-        return Run(Experiment(BASE, ''), self.seed, self.root, self.epochs)
+    def checkpoint(self) -> Path:
+        """Its network, as it is now."""
+        return self.folder / LAST
 
     @property
-    def scanned(self) -> Path:
-        """The checkpoint whose sensitivity tells what to widen, the same for every seed."""
-        return replace(self.base, seed=SEEDS[0]).folder / LAST
+    def needs(self) -> Run | None:
+        """
+        The base's run that must be done before.
+
+        An experiment of more epochs goes on from the same seed; what to widen is read from the
+        sensitivity of the first seed, for all seeds alike.
+        """
+        if self.experiment.wide:
+            return Run(BASE, SEEDS[0], self.root, self.epochs)
+        if self.experiment.longer > 1:
+            return Run(BASE, self.seed, self.root, self.epochs)
+        return None
 
     def arguments(self, data: Path) -> list[str]:
         """Return the command line of training.train."""
@@ -84,25 +92,29 @@ class Run:
             'trainer.max_epochs': self.epochs * self.experiment.longer,
             **self.experiment.changes,
         }
-        if self.experiment.wide:
-            values['model.architecture.widen'] = json.dumps(widening(self.scanned, data))
-        begun = [self.folder / LAST]
-        if self.experiment.longer > 1:
-            begun.append(self.base.folder / LAST)
-        if found := next((path for path in begun if path.exists()), None):
-            values['ckpt_path'] = found
+        if self.needs and self.experiment.wide:
+            found = widening(self.needs.checkpoint, data)
+            values['model.architecture.widen'] = json.dumps(found)
+        if self.checkpoint.exists():
+            values['ckpt_path'] = self.checkpoint
+        elif self.needs and self.experiment.longer > 1:
+            values['ckpt_path'] = self.needs.checkpoint
         return ['--config', str(RECIPE), *(f'--{name}={value}' for name, value in values.items())]
 
     def carry_out(self, data: Path, threads: int) -> Row:
         """Train and measure; keep the result and return it. Raises TrainingError."""
+        if self.needs and not self.needs.done:
+            raise TrainingError(
+                f'{self.folder} begins with {self.needs.folder}, which is not done; its log.txt '
+                'may say why; run it again first'
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._train(data, threads)
         result = {
             'experiment': self.experiment.name,
-            'group': self.experiment.group,
             'seed': self.seed,
             **outcome(self.folder),
-            **costs(self.folder / LAST),
+            **costs(self.checkpoint),
         }
         temporary = self.folder / f'{RESULT}.part'
         temporary.write_text(json.dumps(result, indent=1), encoding='utf-8')

@@ -18,11 +18,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from sqz_perception.errors import CompressionFailed, DataError, SqzError
+from sqz_perception.errors import CompressionFailed, DataError
 from sqz_perception.inference.processor import CPUINFO
 from training.architecture import EXPANDS, Architecture
 from training.callbacks import largest, weights_of
-from training.export import invalid, load_content
 from training.learner import Learner
 from training.models import SqueezeNet
 from training.pictures import Pictures, read_split
@@ -94,28 +93,6 @@ class Widening:
     layer: str  # as Architecture.widen names it
     drop: float  # of top-1 when it is pruned, percentage points
     added: int  # parameters of the whole network, if it is widened
-
-
-def load(path: str) -> Learner:
-    """Return what a checkpoint of training.train holds. Raises CheckpointInvalid."""
-    content = load_content(path)
-    found = content['sqz_perception']
-    try:
-        learner = Learner(
-            Architecture(**found['architecture']),
-            tuple(found['labels']),
-            found['size'],
-            found['baseline'],
-            mean=tuple(found['mean']),
-            std=tuple(found['std']),
-        )
-        learner.color = found['color']
-        learner.load_state_dict(content['state_dict'])
-    except SqzError:
-        raise
-    except Exception as error:  # whatever a missing key or another shape gives
-        raise invalid(path, error) from error
-    return learner.eval()
 
 
 def validation(learner: Learner, path: str) -> Pictures:

@@ -20,6 +20,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sqz_perception.inference.options import count
 from sqz_perception.model import codec
 from sqz_perception.model.network import Model, Tensor
 from training import calibration, command, huffman
@@ -142,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         '--epochs',
-        type=whole,
+        type=count,
         default=EPOCHS,
         metavar='N',
         help='of tuning; 0: none (default: %(default)s)',
@@ -155,14 +156,6 @@ def density(text: str) -> float:
     value = float(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 1')
-    return value
-
-
-def whole(text: str) -> int:
-    """Return a number of at least 0; what argparse calls."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f'{text} is below 0')
     return value
 
 

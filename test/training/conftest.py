@@ -31,6 +31,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+class Killed(Exception):
+    """Stands for whatever ends a run from outside."""
+
+
+@pytest.fixture
+def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], int], None]:
+    """Return a function that trains until something ends the run in an epoch, counted from 0."""
+    from training import train
+    from training.learner import Learner
+
+    def run(line: list[str], epoch: int) -> None:
+        step = Learner.training_step
+
+        def killed(self: Learner, *batch: object) -> object:
+            if self.current_epoch == epoch:
+                raise Killed
+            return step(self, *batch)
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(Learner, 'training_step', killed)
+            train.train(line)
+
+    return run
+
+
 @pytest.fixture
 def archive_of(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
     """Return a function that writes a zip with the given members."""

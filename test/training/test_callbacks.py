@@ -172,26 +172,16 @@ def test_levels_survive_the_fold_of_the_norm(recipe: Recipe, tmp_path: Path) -> 
     assert_on_grid({n: torch.from_numpy(model.tensors[n].dense()) for n in names}, 4)
 
 
-class Killed(Exception):
-    """Stands for whatever ends a run from outside."""
-
-
 @pytest.mark.parametrize('chosen', [PRUNE, SHARE, QUANTISE])
 def test_a_resumed_run_gives_what_an_unbroken_one_gives(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: tuple[str, str]
+    recipe: Recipe,
+    tmp_path: Path,
+    train_until: Callable[[list[str], int], None],
+    chosen: tuple[str, str],
 ) -> None:
     train.train(recipe(chosen, epochs=3, out='whole'))
-    step = Learner.training_step
-
-    def killed_in_the_second_epoch(self: Learner, *batch: object) -> torch.Tensor:
-        if self.current_epoch == 1:
-            raise Killed
-        return step(self, *batch)
-
     broken = recipe(chosen, epochs=3, out='broken')
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Learner, 'training_step', killed_in_the_second_epoch)
-        train.train(broken)
+    train_until(broken, 1)
     train.train([*broken, '--ckpt_path', str(tmp_path / 'broken' / 'last.ckpt')])
     whole, resumed = (weights(tmp_path / name / 'last.ckpt') for name in ('whole', 'broken'))
     for name, weight in whole.items():

@@ -212,29 +212,20 @@ def test_frozen_layers_are_left_alone(
     assert min(densities['conv10'] for densities in seen.densities) < 0.4
 
 
-class Killed(Exception):
-    """Stands for whatever ends a run from outside."""
-
-
 @pytest.mark.parametrize(
     ('optimizer', 'epoch'), [('sgd', 1), ('sgd', 2), ('sgd', 3), ('muon', 2), ('muon', 3)]
 )
 def test_a_resumed_run_gives_what_an_unbroken_one_gives(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, epoch: int
+    recipe: Recipe,
+    tmp_path: Path,
+    train_until: Callable[[list[str], int], None],
+    optimizer: str,
+    epoch: int,
 ) -> None:
     arguments = '{sparse_from: 0.3, dense_from: 0.6}'  # steps 4 and 9 of 16
     train.train(recipe(arguments, epochs=4, out='whole', optimizer=optimizer))
-    step = Learner.training_step
-
-    def killed(self: Learner, *batch: object) -> torch.Tensor:
-        if self.current_epoch == epoch:
-            raise Killed
-        return step(self, *batch)
-
     broken = recipe(arguments, epochs=4, out='broken', optimizer=optimizer)
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Learner, 'training_step', killed)
-        train.train(broken)
+    train_until(broken, epoch)
     train.train([*broken, '--ckpt_path', str(tmp_path / 'broken' / 'last.ckpt')])
     whole, resumed = (state(tmp_path / name / 'last.ckpt') for name in ('whole', 'broken'))
     for name, value in whole.items():

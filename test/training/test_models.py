@@ -199,3 +199,16 @@ def test_pools_stand_where_the_version_has_them(stem: str, pools: list[str]) -> 
 def test_metaparameters_of_no_network_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ArchitectureInvalid, match=message):
         Architecture(**change)
+
+
+@pytest.mark.parametrize('name', ['squeezenet1_0', 'alexnet'])
+def test_pictures_too_small_for_a_network_are_refused(
+    name: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert models.main([name, '--size', '4']) == 1
+    assert capsys.readouterr().err == (
+        f'error: {name} leaves nothing of pictures of 4x4 pixels; raise --size\n'
+    )
+    with pytest.raises(SystemExit):
+        models.main([name, '--size', '0'])
+    assert '0 is less than 1' in capsys.readouterr().err

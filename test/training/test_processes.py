@@ -8,7 +8,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
 
@@ -19,7 +19,6 @@ pytest.importorskip('pytorch_lightning')
 
 from class_pictures import color_members, write_zip  # noqa: E402
 from training import processes, train  # noqa: E402
-from training.learner import Learner  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -71,24 +70,11 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_zip(tmp_path_factory.mktemp('data') / 'odd.zip', color_members(24, 3))
 
 
-class Killed(Exception):
-    """Stands for whatever ends a run from outside."""
-
-
 def test_two_processes_go_on_as_one_would(
-    odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    odd: Path, tmp_path: Path, train_until: Callable[[list[str], int], None]
 ) -> None:
     train.train(line(odd, tmp_path / 'one'))
-    step = Learner.training_step
-
-    def killed_in_the_last_epoch(self: Learner, *batch: object) -> torch.Tensor:
-        if self.current_epoch == 1:
-            raise Killed
-        return step(self, *batch)
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Learner, 'training_step', killed_in_the_last_epoch)
-        train.train(line(odd, tmp_path / 'two'))
+    train_until(line(odd, tmp_path / 'two'), 1)
     last = str(tmp_path / 'two' / 'last.ckpt')
     done = torchrun(line(odd, tmp_path / 'two', '--ckpt_path', last))
     assert done.returncode == 0, done.stderr

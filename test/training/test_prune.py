@@ -21,7 +21,7 @@ from training import prune, sensitivity, train  # noqa: E402
 from training.callbacks import weights_of  # noqa: E402
 from training.data import Pictures  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
-from training.learner import Learner  # noqa: E402
+from training.learner import Learner, load  # noqa: E402
 from training.weight_sharing import prune as kept  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -56,7 +56,7 @@ def checkpoint(one_thread: None, recipe: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def learner(checkpoint: Path) -> Learner:
-    return sensitivity.load(str(checkpoint))
+    return load(str(checkpoint))
 
 
 @pytest.fixture

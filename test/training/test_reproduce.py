@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -37,17 +38,19 @@ def test_every_experiment_describes_a_network() -> None:
 def test_names_and_folders_are_different(tmp_path: Path) -> None:
     runs = [Run(experiment, 1, tmp_path, 1) for experiment in every()]
     assert len({run.folder for run in runs}) == len(runs)
-    assert runs[0].experiment.name == BASE
+    assert runs[0].experiment == BASE
 
 
 def test_those_that_go_on_begin_where_the_base_ended(tmp_path: Path) -> None:
     longer = Run(Experiment('longer', 'x', longer=2), 3, tmp_path, 5)
-    assert not any(part.startswith('--ckpt_path') for part in longer.arguments(Path('x.zip')))
-    for folder in (longer.base.folder, longer.folder):  # its own checkpoint comes first
-        folder.mkdir(parents=True)
-        (folder / 'last.ckpt').touch()
+    base = longer.needs
+    assert base is not None
+    assert (base.experiment, base.seed) == (BASE, 3)
+    for run in (base, longer):  # its own checkpoint comes first
+        run.folder.mkdir(parents=True)
+        run.checkpoint.touch()
         line = longer.arguments(Path('x.zip'))
-        assert f'--ckpt_path={folder / "last.ckpt"}' in line
+        assert f'--ckpt_path={run.checkpoint}' in line
         assert '--trainer.max_epochs=10' in line
         assert '--seed_everything=3' in line
 
@@ -65,11 +68,11 @@ def test_runs_are_done_once_and_become_a_table(
     printed = capsys.readouterr()
     assert '1 of 4 runs failed' in printed.err
     assert 'bypass must be one of none, simple, complex' in printed.err
-    assert f'| {BASE} | 1 |' in printed.out
+    assert f'| {BASE.name} | 1 |' in printed.out
 
     with (tmp_path / 'runs' / 'runs.csv').open(newline='') as file:
         rows = {row['experiment']: row for row in csv.DictReader(file)}
-    assert list(rows) == [BASE, 'sensitive layers widened', 'dense-sparse-dense']
+    assert list(rows) == [BASE.name, 'sensitive layers widened', 'dense-sparse-dense']
     base, _, longer = rows.values()
     assert all(0 <= float(row['top1']) <= 100 < float(row['macs']) for row in rows.values())
     assert all(float(row['forward_ms']) > 0 for row in rows.values())
@@ -88,7 +91,7 @@ def test_runs_are_done_once_and_become_a_table(
     assert 'holds a run of 1 epochs, not 3; choose another folder' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('option', ['--jobs', '--seeds'])
+@pytest.mark.parametrize('option', ['--jobs', '--seeds', '--epochs'])
 def test_less_than_one_of_what_is_counted_is_refused(
     option: str, capsys: pytest.CaptureFixture
 ) -> None:
@@ -96,6 +99,28 @@ def test_less_than_one_of_what_is_counted_is_refused(
         reproduce.main(['x.zip', option, '0'])
     assert exit_.value.code == 2
     assert '0 is less than 1' in capsys.readouterr().err
+
+
+def test_the_base_that_others_begin_with_is_run_too(
+    colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    line = [str(colors), '-o', str(tmp_path), '--seeds', '2', '--list', '--only']
+    assert reproduce.main([*line, 'dense-sparse-dense']) == 0
+    listed = capsys.readouterr().out.split()[1::2]
+    assert listed[:2] == [str(tmp_path / BASE.name / f'seed{seed}') for seed in (1, 2)]
+    assert len(listed) == 6
+    assert reproduce.main([*line, 'sensitivity']) == 0
+    assert capsys.readouterr().out.split()[1] == str(tmp_path / BASE.name / 'seed1')
+
+
+@pytest.mark.parametrize('change', [{'longer': 2}, {'wide': True}])
+def test_what_begins_with_the_base_does_not_begin_without(
+    colors: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    run = Run(Experiment('later', 'x', **change), 1, tmp_path, 1)
+    with pytest.raises(TrainingError, match='begins with .*seed1, which is not done'):
+        run.carry_out(colors, 1)
+    assert not run.folder.exists()
 
 
 def test_what_is_no_data_is_refused_before_the_first_run(

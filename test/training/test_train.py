@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from class_pictures import color_members, write_zip  # noqa: E402
 from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
 from training import pictures, train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
-from training.learner import Learner, rate_share  # noqa: E402
+from training.learner import rate_share  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -102,25 +103,11 @@ def test_a_checkpoint_of_another_network_is_refused(colors: Path, tmp_path: Path
         train.train([*line, '--ckpt_path', str(tmp_path / 'last.ckpt')])
 
 
-class Killed(Exception):
-    """Stands for whatever ends a run from outside."""
-
-
 def test_a_resumed_run_gives_what_an_unbroken_one_gives(
-    colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    colors: Path, tmp_path: Path, train_until: Callable[[list[str], int], None]
 ) -> None:
     train.train(arguments(colors, tmp_path / 'whole', 3))
-
-    step = Learner.training_step
-
-    def killed_in_the_last_epoch(self: Learner, *batch: object) -> torch.Tensor:
-        if self.current_epoch == 2:
-            raise Killed
-        return step(self, *batch)
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Learner, 'training_step', killed_in_the_last_epoch)
-        train.train(arguments(colors, tmp_path / 'broken', 3))
+    train_until(arguments(colors, tmp_path / 'broken', 3), 2)
     last = str(tmp_path / 'broken' / 'last.ckpt')
     train.train([*arguments(colors, tmp_path / 'broken', 3), '--ckpt_path', last])
     assert (tmp_path / 'broken' / 'metrics.1.csv').exists()
