@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqz_perception.model.network import (
 
 Keep = Callable[[str, np.ndarray], np.ndarray]
 
+NEVER_NEGATIVE = ('relu1', 'relu2')
 LABELS = ('bucket', 'charger', 'dock', 'person', 'shelf')
 
 
@@ -100,6 +101,21 @@ def int8_model(seed: int = 0, *, reach: float = 1.0, **more: Any) -> Model:
     for number in range(4):
         reference(model, self_test_picture(number, model.input), keep)
     return replace(model, ranges=ranges)
+
+
+def kept_by_int8(ranges: Mapping[str, float], signed: bool = False) -> Keep:
+    """Return what rounds a value to 8 bits and back."""
+
+    def keep(name: str, values: np.ndarray) -> np.ndarray:
+        if name not in ranges:
+            return values
+        low, high, count = (-128, 127, 127)
+        if name in NEVER_NEGATIVE and not signed:
+            low, high, count = (0, 255, 255)
+        step = float(np.float32(ranges[name] / count))
+        return np.clip(np.rint(values / step), low, high) * step
+
+    return keep
 
 
 def with_one_step(model: Model) -> Model:

@@ -185,7 +185,7 @@ def _goal(
 
 def answers(model: Model, pictures: NDArray[np.uint8]) -> torch.Tensor:
     """Return the logits (N, classes) of ``model`` in the arithmetic that it is for."""
-    return logits(TorchNetwork(model), pictures, rounding(model, model.ranges))
+    return logits(TorchNetwork(model), pictures, rounding(model))
 
 
 def _summary(model: Model, compressed: Model, pictures: NDArray[np.uint8]) -> str:

@@ -10,8 +10,6 @@ the outputs nearer to those in fp32 than the largest value seen, or a percentile
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from sqz_perception.errors import DataError
 from sqz_perception.model.int8 import (
     SIGNED_LEVELS,
     UNSIGNED_LEVELS,
+    kept_levels,
     never_negative,
     quantised_values,
 )
@@ -55,21 +54,20 @@ def calibrate(model: Model, pictures: NDArray[np.uint8]) -> dict[str, float]:
     return ranges
 
 
-def rounding(model: Model, ranges: Mapping[str, float]) -> Watch:
+def rounding(model: Model) -> Watch:
     """
-    Return a watch for TorchNetwork that rounds each value with a range as int8 arithmetic does.
+    Return a watch for TorchNetwork that rounds values as the model's int8 arithmetic does.
 
     It works in place: the values are gone afterwards.
     """
-    unsigned = never_negative(model)
+    kept = kept_levels(model)
 
     def watch(name: str, values: torch.Tensor) -> torch.Tensor | None:
-        if name not in ranges:
+        if name not in kept:
             return None
-        levels = UNSIGNED_LEVELS if name in unsigned else SIGNED_LEVELS
-        lowest = 0 if name in unsigned else -SIGNED_LEVELS - 1
-        step = ranges[name] / levels
-        return values.div_(step).round_().clamp_(lowest, levels).mul_(step)
+        levels = kept[name]
+        rounded = values.div_(levels.step).round_().clamp_(levels.lowest, levels.highest)
+        return rounded.mul_(levels.step)
 
     return watch
 

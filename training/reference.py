@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from sqz_perception.model.int8 import Levels, kept_levels
 from sqz_perception.model.network import (
     IMAGE,
     Model,
@@ -32,19 +33,30 @@ SELF_TEST_DECIMALS = 4
 Array = NDArray[np.float32]
 
 
-def logits(model: Model, picture: NDArray[np.uint8]) -> Array:
-    """Return the logits (classes,) of ``picture``, uint8 (height, width, 3) in BGR."""
+def logits(model: Model, picture: NDArray[np.uint8], *, int8: bool = False) -> Array:
+    """
+    Return the logits (classes,) of ``picture``, uint8 (height, width, 3) in BGR.
+
+    ``int8``: with the values that int8 arithmetic keeps of those between the layers. The sums are
+    exact in both: a runtime that adds levels gets the same but for the last bits.
+    """
     shapes = trace(model)
-    values = {IMAGE: preprocess(model, picture)}
+    kept = kept_levels(model) if int8 else {}
+    values: dict[str, Array] = {}
+
+    def give(name: str, value: Array) -> None:
+        values[name] = _rounded(value, kept[name]) if name in kept else value
+
+    give(IMAGE, preprocess(model, picture))
     for node in model.nodes:
         inputs = [values[name] for name in node.inputs]
         if node.op == 'conv':
             weight, bias = (model.tensors[name].dense() for name in (node.weight, node.bias))
-            values[node.name] = _conv(node, inputs[0], weight, bias)
+            give(node.name, _conv(node, inputs[0], weight, bias))
         elif node.op == 'max_pool':
-            values[node.name] = _max_pool(node, inputs[0], shapes[node.name])
+            give(node.name, _max_pool(node, inputs[0], shapes[node.name]))
         else:
-            values[node.name] = _PLAIN[node.op](inputs)
+            give(node.name, _PLAIN[node.op](inputs))
     return values[model.nodes[-1].name].reshape(-1)
 
 
@@ -57,14 +69,26 @@ def preprocess(model: Model, picture: NDArray[np.uint8]) -> Array:
 
 
 def self_test(model: Model) -> SelfTest:
-    """Return the best classes of a few made-up pictures, with their logits."""
-    classes, answers = [], []
+    """Return the best classes of a few made-up pictures, with their logits, of int8 too."""
+    classes, answers, of_int8 = [], [], []
     for seed in SELF_TEST_SEEDS:
-        answer = logits(model, self_test_picture(seed, model.input))
+        picture = self_test_picture(seed, model.input)
+        answer = logits(model, picture)
         best = np.argsort(-answer, kind='stable')[:SELF_TEST_CLASSES]
         classes.append(tuple(int(i) for i in best))
-        answers.append(tuple(round(float(answer[i]), SELF_TEST_DECIMALS) for i in best))
-    return SelfTest(SELF_TEST_SEEDS, tuple(classes), tuple(answers))
+        answers.append(_short(answer[best]))
+        if model.ranges:
+            of_int8.append(_short(logits(model, picture, int8=True)[best]))
+    return SelfTest(SELF_TEST_SEEDS, tuple(classes), tuple(answers), tuple(of_int8))
+
+
+def _short(answers: Array) -> tuple[float, ...]:
+    return tuple(round(float(answer), SELF_TEST_DECIMALS) for answer in answers)
+
+
+def _rounded(values: Array, levels: Levels) -> Array:
+    step = np.float32(levels.step)
+    return np.clip(np.rint(values / step), levels.lowest, levels.highest) * step
 
 
 def _conv(node: Node, x: Array, weight: Array, bias: Array) -> Array:

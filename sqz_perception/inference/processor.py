@@ -16,8 +16,7 @@ def adds_int8_exactly(largest_level: int) -> bool:
     Return whether this processor gets sums of int8 products right, for weights up to that level.
 
     An x86 without VNNI adds them in pairs of 16 bits, which saturate. With levels up to 127
-    SqueezeNet v1.0 lost five points of top-1 to that, and a self-test that leaves room for
-    rounding does not notice; with levels up to 64 every bit is right.
+    SqueezeNet v1.0 lost five points of top-1 to that; with levels up to 64 every bit is right.
     """
     if largest_level <= SAFE_LEVEL or platform.machine() not in ('x86_64', 'AMD64', 'i686'):
         return True

@@ -22,10 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sqz_perception.errors import ModelFloatOnly
 from sqz_perception.model.int8 import (
-    SIGNED_LEVELS,
-    UNSIGNED_LEVELS,
     int8_inputs,
-    never_negative,
+    kept_levels,
     runs_in_int8,
 )
 from sqz_perception.model.network import IMAGE, Model, Node, Tensor
@@ -150,8 +148,7 @@ class _Int8Builder(_Builder):
     def __init__(self, model: Model, signed: bool) -> None:
         super().__init__(model)
         self.int8 = int8_inputs(model)
-        self.quantised = set(self.int8.values())
-        self.unsigned: set[str] = set() if signed else never_negative(model)
+        self.kept = kept_levels(model, signed=signed)
 
     def preprocess(self) -> None:
         super().preprocess()
@@ -162,16 +159,15 @@ class _Int8Builder(_Builder):
         self.quantise(node.name)
 
     def read(self, name: str) -> str:
-        return f'{name}/kept' if name in self.quantised else name
+        return f'{name}/kept' if name in self.kept else name
 
     def quantise(self, name: str) -> None:
         """Let whoever reads the value ``name`` see only what int8 keeps of it."""
-        if name not in self.quantised:
+        if name not in self.kept:
             return
-        unsigned = name in self.unsigned
-        levels = UNSIGNED_LEVELS if unsigned else SIGNED_LEVELS
-        step = np.array(self.model.ranges[name] / levels, np.float32)
-        zero = np.array(0, np.uint8 if unsigned else np.int8)
+        levels = self.kept[name]
+        step = np.array(levels.step, np.float32)
+        zero = np.array(0, np.uint8 if levels.lowest == 0 else np.int8)
         numbers = [self.constant(f'{name}/step', step), self.constant(f'{name}/zero', zero)]
         self.node('QuantizeLinear', [name, *numbers], f'{name}/levels')
         self.node('DequantizeLinear', [f'{name}/levels', *numbers], self.read(name))

@@ -10,10 +10,21 @@ from 0 to 255 where it is never negative, else from -128 to 127.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqz_perception.model.network import IMAGE, Model
 
 SIGNED_LEVELS = 127  # the level whose value is the range
 UNSIGNED_LEVELS = 255
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What int8 keeps of a value: a multiple of ``step``, from ``lowest`` to ``highest`` of it."""
+
+    step: float
+    lowest: int  # steps
+    highest: int
 
 
 def runs_in_int8(model: Model) -> bool:
@@ -33,6 +44,21 @@ def int8_inputs(model: Model) -> dict[str, str]:
         name: value
         for name, value in quantised_values(model).items()
         if value in model.ranges and model.tensors[f'{name}.weight'].step is not None
+    }
+
+
+def kept_levels(model: Model, *, signed: bool = False) -> dict[str, Levels]:
+    """
+    Return the levels of each value that is quantised, by its name.
+
+    ``signed``: below zero too, half as fine, for those that are never negative.
+    """
+    unsigned = set() if signed else never_negative(model)
+    return {
+        name: Levels(model.ranges[name] / UNSIGNED_LEVELS, 0, UNSIGNED_LEVELS)
+        if name in unsigned
+        else Levels(model.ranges[name] / SIGNED_LEVELS, -SIGNED_LEVELS - 1, SIGNED_LEVELS)
+        for name in int8_inputs(model).values()
     }
 
 

@@ -82,7 +82,7 @@ def encode(model: Model) -> bytes:
         'nodes': [_node_json(node) for node in model.nodes],
         'tensors': [_tensor_json(tensor) for tensor in model.tensors.values()],
         'labels': list(model.labels),
-        'self_test': asdict(model.self_test),
+        'self_test': _self_test_json(model.self_test),
     }
     if model.ranges:
         document['ranges'] = {name: float(reach) for name, reach in model.ranges.items()}
@@ -105,6 +105,7 @@ def decode(data: bytes) -> Metadata:
     top = _object(document, 'the metadata', _TOP)
     infos = _unique(_list(top['tensors'], 'tensors', _tensor_info, 2 * MAX_NODES))
     labels = _list(top['labels'], 'labels', _label, MAX_CLASSES)
+    reaches = _ranges(ranges)
     checked = {
         'name': _name(top['name'], 'name'),
         'release': _integer(top['release'], 'release', 1, MAX_RELEASE),
@@ -113,8 +114,8 @@ def decode(data: bytes) -> Metadata:
         'input': _input(top['input']),
         'nodes': _list(top['nodes'], 'nodes', _node, MAX_NODES),
         'labels': labels,
-        'self_test': _self_test(top['self_test'], len(labels)),
-        'ranges': _ranges(ranges),
+        'self_test': _self_test(top['self_test'], len(labels), int8=bool(reaches)),
+        'ranges': reaches,
     }
     return Metadata(checked, infos)
 
@@ -136,6 +137,11 @@ def _canonical(document: object) -> bytes:
 def _input_json(spec: InputSpec) -> dict[str, Any]:
     numbers = {key: [float(v) for v in getattr(spec, key)] for key in ('mean', 'scale')}
     return {**asdict(spec), **numbers}
+
+
+def _self_test_json(test: SelfTest) -> dict[str, Any]:
+    """``int8`` is spelt out only where there is any."""
+    return {key: value for key, value in asdict(test).items() if value or key != 'int8'}
 
 
 def _node_json(node: Node) -> list[Any]:
@@ -221,8 +227,11 @@ def _input(value: object) -> InputSpec:
     return InputSpec(height, width, resize, spec['color'], mean, scale)
 
 
-def _self_test(value: object, classes: int) -> SelfTest:
-    test = _object(value, 'self_test', ('seeds', 'classes', 'logits'))
+def _self_test(value: object, classes: int, *, int8: bool) -> SelfTest:
+    """Return the checked questions; ``int8``: they need the answers of int8 arithmetic too."""
+    asked = isinstance(value, dict) and value.get('seeds')
+    answers = ('logits', 'int8') if int8 and asked else ('logits',)
+    test = _object(value, 'self_test', ('seeds', 'classes', *answers))
 
     def seed(v: object, what: str) -> int:
         return _integer(v, what, 0, 2**63 - 1)
@@ -236,10 +245,11 @@ def _self_test(value: object, classes: int) -> SelfTest:
     checked = SelfTest(
         _list(test['seeds'], 'self_test seeds', seed, MAX_SELF_TESTS),
         _list(test['classes'], 'self_test classes', indices, MAX_SELF_TESTS),
-        _list(test['logits'], 'self_test logits', logits, MAX_SELF_TESTS),
+        *(_list(test[key], f'self_test {key}', logits, MAX_SELF_TESTS) for key in answers),
     )
     lengths = [len(row) for row in checked.classes]
-    if lengths != [len(row) for row in checked.logits] or len(lengths) != len(checked.seeds):
+    given = [[len(row) for row in getattr(checked, key)] for key in answers]
+    if any(each != lengths for each in given) or len(lengths) != len(checked.seeds):
         raise ModelInvalid('the self-test has not one answer for each question')
     if any(length == 0 for length in lengths):
         raise ModelInvalid('the self-test has a question without an answer')

@@ -99,12 +99,14 @@ class SelfTest:
     """
     Questions with known answers, to prove that a runtime computes what the author's did.
 
-    For each seed: some class indices, and the logits expected there on ``picture(seed)``.
+    For each seed: some class indices, and the logits expected there on ``self_test_picture`` of
+    the seed; those of int8 arithmetic too, where the model has ranges for it.
     """
 
     seeds: tuple[int, ...] = ()
     classes: tuple[tuple[int, ...], ...] = ()
     logits: tuple[tuple[float, ...], ...] = ()
+    int8: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import json
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from forged import reseal, with_section  # noqa: E402
 from sqz_perception.errors import ModelError  # noqa: E402
 from sqz_perception.model import codec, file  # noqa: E402
 from sqz_perception.model.bits import BitWriter  # noqa: E402
-from sqz_perception.model.network import Model  # noqa: E402
+from sqz_perception.model.network import Model, SelfTest  # noqa: E402
 from sqz_perception.model.tables import Table  # noqa: E402
 from tiny import tiny_model  # noqa: E402
 
@@ -38,6 +39,8 @@ def good() -> None:
         write_good(np.dtype(dtype).name, tiny_model(dtype=dtype), plain=True)
     write_good('coded', coded_model())
     write_good('codebook-and-ranges', coded_model(), plain=True)
+    answers = SelfTest((7,), ((1, 0),), ((2.5, -1.0),), ((2.25, -1.25),))
+    write_good('self-test', replace(coded_model(), self_test=answers))
     write_good('coded-two-lanes', coded_model(channels=150, zeros=0.97))
     for dtype in (np.float32, np.float16):
         write_good(f'coded-{np.dtype(dtype).name}', tiny_model(dtype=dtype))

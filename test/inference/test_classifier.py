@@ -32,7 +32,7 @@ from sqz_perception.inference.classifier import (
 from sqz_perception.model import file
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.network import Model, SelfTest, Tensor, self_test_picture
-from tiny import int8_model, reference, tiny_model
+from tiny import Keep, everything, int8_model, kept_by_int8, reference, tiny_model
 
 needs_int8 = pytest.mark.skipif(
     not processor.adds_int8_exactly(127), reason='this processor has no VNNI'
@@ -41,14 +41,16 @@ FP32 = [Runtime(name, 'fp32') for name in BACKENDS]
 
 
 def with_answers(model: Model) -> Model:
-    """Return the model with a self-test whose answers are right."""
-    classes = tuple(range(len(model.labels)))
+    """Return the model with a self-test whose answers are right, those of int8 too if it can."""
     seeds = (1, 2)
-    logits = tuple(
-        tuple(float(v) for v in reference(model, self_test_picture(seed, model.input)))
-        for seed in seeds
-    )
-    return replace(model, self_test=SelfTest(seeds, (classes,) * len(seeds), logits))
+    classes = (tuple(range(len(model.labels))),) * len(seeds)
+
+    def answers(keep: Keep = everything) -> tuple[tuple[float, ...], ...]:
+        pictures = [self_test_picture(seed, model.input) for seed in seeds]
+        return tuple(tuple(reference(model, picture, keep).tolist()) for picture in pictures)
+
+    int8 = answers(kept_by_int8(model.ranges)) if model.ranges else ()
+    return replace(model, self_test=SelfTest(seeds, classes, answers(), int8))
 
 
 @pytest.mark.parametrize('runtime', FP32, ids=lambda runtime: runtime.backend)
@@ -200,13 +202,19 @@ def test_who_gets_int8_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @needs_int8
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_int8_passes_the_self_test_of_the_model_in_fp32(backend: str, tmp_path: Path) -> None:
-    file.write(with_answers(int8_model()), tmp_path / 'm.sqz')
-    model = load(tmp_path / 'm.sqz', Runtime(backend, 'int8'))
-    assert model.backend.precision == 'int8'
-    assert 'int8' in model.backend.description
-    deviation = self_test(with_answers(int8_model()), model.backend)
-    assert 1e-4 < deviation < SELF_TEST_TOLERANCE['int8'] / 2  # rounded, and not by much
+@pytest.mark.parametrize('reach', [1.0, 0.5])
+def test_int8_is_judged_by_what_int8_should_give(
+    backend: str, reach: float, tmp_path: Path
+) -> None:
+    """However far that is from fp32: ranges that suit photos may clip the made-up pictures."""
+    model = with_answers(int8_model(reach=reach))
+    file.write(model, tmp_path / 'm.sqz')
+    loaded = load(tmp_path / 'm.sqz', Runtime(backend, 'int8'))
+    assert loaded.backend.precision == 'int8'
+    assert 'int8' in loaded.backend.description
+    assert self_test(model, loaded.backend) < SELF_TEST_TOLERANCE['int8'] / 5
+    rounded, exact = (np.concatenate(a) for a in (model.self_test.int8, model.self_test.logits))
+    assert (np.linalg.norm(rounded - exact) > 0.2 * np.linalg.norm(exact)) == (reach < 1)
 
 
 @needs_int8

@@ -216,6 +216,9 @@ def test_metadata_may_not_be_a_bomb() -> None:
         file.decode(with_metadata(b'', stored=bomb, claimed=100))
 
 
+ANSWERED = {'seeds': [1], 'classes': [[0]], 'logits': [[1.0]]}
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -231,6 +234,10 @@ def test_metadata_may_not_be_a_bomb() -> None:
         ({'nodes': metadata()['nodes'][1:]}, 'which no node before gives'),
         ({'self_test': {'seeds': [1], 'classes': [[0]], 'logits': []}}, 'one answer'),
         ({'self_test': {'seeds': [1], 'classes': [[9]], 'logits': [[1.0]]}}, 'from 0 to 4'),
+        ({'self_test': {**ANSWERED, 'int8': [[1.0]]}}, 'exactly the keys'),  # no ranges
+        ({'ranges': {'image': 1.0}, 'self_test': ANSWERED}, 'exactly the keys'),
+        ({'ranges': {'image': 1.0}, 'self_test': {**ANSWERED, 'int8': []}}, 'one answer'),
+        ({'ranges': {'image': 1.0}, 'self_test': {**ANSWERED, 'int8': [[]]}}, 'one answer'),
     ],
 )
 def test_metadata_that_contradicts_itself(change: dict, message: str) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,27 +18,11 @@ from sqz_perception.inference.processor import adds_int8_exactly
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.int8 import int8_inputs, runs_in_int8
 from sqz_perception.model.network import Model, Tensor, self_test_picture
-from tiny import Keep, int8_model, reference, tiny_model, with_one_step
+from tiny import int8_model, kept_by_int8, reference, tiny_model, with_one_step
 
 pytestmark = pytest.mark.skipif(not adds_int8_exactly(127), reason='this processor has no VNNI')
 RUNTIMES = {'openvino': openvino, 'onnxruntime': onnxruntime}
 VALUES = ('image', 'relu1', 'squeeze', 'relu2')  # what the tiny model's convolutions take
-NEVER_NEGATIVE = ('relu1', 'relu2')
-
-
-def kept_by_int8(ranges: Mapping[str, float], signed: bool = False) -> Keep:
-    """Return what rounds a value to 8 bits and back."""
-
-    def keep(name: str, values: np.ndarray) -> np.ndarray:
-        if name not in ranges:
-            return values
-        low, high, count = (-128, 127, 127)
-        if name in NEVER_NEGATIVE and not signed:
-            low, high, count = (0, 255, 255)
-        step = float(np.float32(ranges[name] / count))
-        return np.clip(np.rint(values / step), low, high) * step
-
-    return keep
 
 
 def backend_of(name: str, model: Model, signed: bool = False) -> Backend:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from sqz_perception.inference.backend import Runtime
-from sqz_perception.inference.classifier import build
+from sqz_perception.inference.classifier import build, self_test
+from sqz_perception.inference.processor import adds_int8_exactly
 from sqz_perception.model.network import Node, self_test_picture
-from tiny import tiny_model
+from tiny import int8_model, tiny_model
 from training import reference
 
 FP32 = Runtime('onnxruntime', 'fp32', 1)
@@ -27,6 +28,17 @@ def test_reference_agrees_with_onnxruntime(color: str, dtype: type) -> None:
         picture = self_test_picture(seed, model.input)
         expected = backend.logits(picture)
         np.testing.assert_allclose(reference.logits(model, picture), expected, atol=1e-4)
+
+
+@pytest.mark.skipif(not adds_int8_exactly(127), reason='this processor has no VNNI')
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize('bypass', [True, False])
+def test_int8_of_the_reference_is_that_of_the_runtimes(backend: str, bypass: bool) -> None:
+    model = int8_model(3, reach=0.5, bypass=bypass)
+    model = replace(model, self_test=reference.self_test(model))
+    assert len(model.self_test.int8) == len(model.self_test.seeds)
+    assert model.self_test.int8 != model.self_test.logits
+    assert self_test(model, build(model, Runtime(backend, 'int8', 1))[0]) < 0.02
 
 
 @pytest.mark.parametrize('side', [23, 24, 25, 26])
