@@ -26,6 +26,9 @@ from training.pictures import Batch
 from training.start import HEAD, Preprocessing, begin, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
+MOST = (
+    1e6  # nats; a network that was there is ruined, though its loss may come back to ln(classes)
+)
 
 
 class Learner(LightningModule):
@@ -132,15 +135,15 @@ class Learner(LightningModule):
         self.log('train/seconds', self.spent)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Raise TrainingDiverged where the loss is no longer a number."""
+        """Raise TrainingDiverged where the loss is no longer a number, or an absurd one."""
         images, targets = batch
         logits = self(images)
         loss = cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         # Of all processes: one that stopped alone would leave the others waiting for it.
         total = self.all_gather(loss.detach()).sum()
-        if not torch.isfinite(total):
+        if not total <= MOST:  # a loss that is no number is not either
             raise TrainingDiverged(
-                f'the loss became {total.item()} in epoch {self.current_epoch}, step '
+                f'the loss became {total.item():.4g} in epoch {self.current_epoch}, step '
                 f'{self.global_step}; lower --model.learning_rate or raise --model.warmup'
             )
         self.train_top1(logits, targets)
@@ -178,8 +181,8 @@ class Learner(LightningModule):
         decayed = [p for p in self.trained() if p.ndim > 1]
         others = [p for p in self.trained() if p.ndim <= 1]
         groups = [
-            {'params': decayed, 'weight_decay': self.weight_decay},
-            {'params': others, 'weight_decay': 0.0},
+            {'name': 'weights', 'params': decayed, 'weight_decay': self.weight_decay},
+            {'name': 'others', 'params': others, 'weight_decay': 0.0},
         ]
         return torch.optim.SGD(
             [group for group in groups if group['params']],

@@ -54,8 +54,20 @@ class Muon(torch.optim.Optimizer):
 
         """
         groups = [
-            {'params': list(weights), 'lr': lr, 'momentum': momentum, 'move': 'orthogonal'},
-            {'params': list(others), 'lr': others_lr, 'momentum': others_momentum, 'move': 'sgd'},
+            {
+                'name': 'convolutions',
+                'params': list(weights),
+                'lr': lr,
+                'momentum': momentum,
+                'move': 'orthogonal',
+            },
+            {
+                'name': 'others',
+                'params': list(others),
+                'lr': others_lr,
+                'momentum': others_momentum,
+                'move': 'sgd',
+            },
         ]
         super().__init__([group for group in groups if group['params']], {})
 

@@ -121,13 +121,16 @@ def test_a_resumed_run_gives_what_an_unbroken_one_gives(
         torch.testing.assert_close(broken[name], value, rtol=0, atol=0, msg=name)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(colors: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingDiverged, match='lower --model.learning_rate'):
-        train.train(
-            arguments(
-                colors, tmp_path, 8, model__learning_rate='1e18', model__architecture__norm='false'
-            )
-        )
+@pytest.mark.parametrize(('rate', 'loss'), [('1e18', '(inf|nan)'), ('100', r'\d\S*e\+\d+')])
+def test_a_loss_beyond_all_measure_ends_the_run(
+    colors: Path, tmp_path: Path, rate: str, loss: str
+) -> None:
+    """A finite one too: behind a dead ReLU it would go on as if it had learnt nothing."""
+    line = arguments(
+        colors, tmp_path, 8, model__learning_rate=rate, model__architecture__norm='false'
+    )
+    with pytest.raises(TrainingDiverged, match=f'became {loss} .*lower --model.learning_rate'):
+        train.train(line)
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, line: list[str]) -> int:
