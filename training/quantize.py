@@ -6,12 +6,14 @@ One convolution's weights -> integer levels, with the size they will have in min
 The loss that a change d of an output channel's weights costs is taken to be g/2 * d'Hd: H is the
 covariance of the layer's inputs, g how much the network's answer depends on that channel. Levels
 are found column by column. Each takes the level that is cheapest in loss + trade * bits, and its
-error is moved onto the columns still to come, where H says they can make up for it.
+error is moved onto the columns still to come, where H says they can make up for it. Then each
+column is settled again, with all others as they are, until little is gained.
 
 Sources: Hassibi & Stork, Optimal Brain Surgeon (NIPS 1992); Frantar et al., GPTQ, arXiv
 2210.17323, for the order and the Cholesky form; the rate in the rounding as in CERWU, arXiv
-2505.18758. The steps follow from the trade as in high-rate theory, where a uniform quantiser with
-entropy coding has the error step^2 / 12 and gains one bit for every halving of the step.
+2505.18758; the descent along the columns as in QuantEase, arXiv 2309.01885. The steps follow from
+the trade as in high-rate theory, where a uniform quantiser with entropy coding has the error
+step^2 / 12 and gains one bit for every halving of the step.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ REACH = 64
 DAMPING = 0.003  # of the mean variance of the inputs, added to each
 FINENESS = 0.7  # steps are finer than theory has them: the rounding makes use of the choice
 PASSES = 3  # over all columns, each with the prices of the levels that the last one found
+DESCENTS = 3  # over all columns once more, the same
 ROW_CLASSES = 4  # output channels whose steps are alike share a table of prices
 
 
@@ -93,6 +96,9 @@ def quantise(
     levels = (wanted / step[:, None]).round().clamp(-REACH, REACH)
     for _ in range(PASSES):
         levels = _rounded(wanted, columns, step, importance, _Prices(levels, step, trade))
+    for _ in range(DESCENTS):
+        prices = _Prices(levels, step, trade)
+        _descend(levels, wanted, moments.hessian, step, importance, prices)
     kept = bias + weight @ moments.original_mean - (levels * step[:, None]) @ moments.mean
     return Quantised(levels, step, kept)
 
@@ -162,14 +168,34 @@ def _rounded(
     left = weight[:, columns.order]  # a copy; what is still to be rounded, errors and all
     levels = torch.zeros_like(left)
     for k, row in enumerate(columns.factor):
-        exact = left[:, k] / step
-        near = exact.round()
-        towards = exact.sign()
-        choices = torch.stack((near, near - towards, near + towards, torch.zeros_like(near)))
-        choices.clamp_(-REACH, REACH)
-        loss = importance / 2 * ((exact - choices) * step / row[k]) ** 2
-        best = (loss + prices(choices)).argmin(dim=0, keepdim=True)
-        levels[:, k] = choices.gather(0, best)[0]
+        curvature = importance * (step / row[k]) ** 2
+        levels[:, k] = _cheapest(left[:, k] / step, curvature, prices)
         error = (left[:, k] - levels[:, k] * step) / row[k]
         left[:, k + 1 :] -= torch.outer(error, row[k + 1 :])
     return levels[:, columns.order.argsort()]
+
+
+def _descend(
+    levels: Tensor,
+    weight: Tensor,
+    hessian: Tensor,
+    step: Tensor,
+    importance: Tensor,
+    prices: _Prices,
+) -> None:
+    """Give each column of ``levels`` (out, K), in turn, what is cheapest beside the others."""
+    slope = (weight - levels * step[:, None]) @ hessian  # (out, K), without the importance
+    for k, row in enumerate(hessian):
+        before = levels[:, k].clone()
+        exact = before + slope[:, k] / (row[k] * step)
+        levels[:, k] = _cheapest(exact, importance * row[k] * step**2, prices)
+        slope -= torch.outer((levels[:, k] - before) * step, row)
+
+
+def _cheapest(exact: Tensor, curvature: Tensor, prices: _Prices) -> Tensor:
+    """Return the levels (out,) of least curvature / 2 * (exact - level)^2 and price."""
+    near, towards = exact.round(), exact.sign()
+    choices = torch.stack((near, near - towards, near + towards, torch.zeros_like(near)))
+    choices.clamp_(-REACH, REACH)
+    best = (curvature / 2 * (exact - choices) ** 2 + prices(choices)).argmin(0, keepdim=True)
+    return choices.gather(0, best)[0]

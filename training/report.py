@@ -9,10 +9,17 @@ from statistics import fmean
 
 from training.command import Row
 
-HEADER = """\
-| experiment | epochs | top-1, % | parameters | MB, fp32 | MMACs | forward, ms | s/epoch | paper |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-"""
+COLUMNS = (
+    'experiment',
+    'epochs',
+    'top-1, %',
+    'parameters',
+    'MB, fp32',
+    'MMACs',
+    'forward, ms',
+    'training, ms',
+    'paper',
+)
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
@@ -23,7 +30,11 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 def markdown(summaries: Iterable[Row], paper: Mapping[str, str]) -> str:
     """Return the table, ``paper`` being what it found on ImageNet, by the experiments' names."""
-    return HEADER + ''.join(_line(row, paper.get(row['experiment'], '')) for row in summaries)
+    lines = [_cells(row, paper.get(row['experiment'], '')) for row in summaries]
+    return ''.join(
+        f'| {" | ".join(map(str, cells))} |\n'
+        for cells in (COLUMNS, ('---',) * len(COLUMNS), *lines)
+    )
 
 
 def _summary(rows: Sequence[Row]) -> Row:
@@ -36,24 +47,22 @@ def _summary(rows: Sequence[Row]) -> Row:
         'highest': max(top1),
         'top5': fmean(row['top5'] for row in rows),
         **{key: rows[0][key] for key in ('parameters', 'bytes', 'macs')},
-        'forward_ms': rows[0].get('forward_ms', ''),
-        'seconds_per_epoch': min(row['seconds_per_epoch'] for row in rows),
+        **{key: rows[0][key] for key in ('forward_ms', 'step_ms')},
     }
 
 
-def _line(row: Row, paper: str) -> str:
+def _cells(row: Row, paper: str) -> tuple[object, ...]:
     top1 = f'{row["top1"]:.1f}'
     if row['seeds'] > 1:
         top1 += f' ({row["lowest"]:.1f} to {row["highest"]:.1f})'
-    cells = (
+    return (
         row['experiment'],
         row['epochs'],
         top1,
         f'{row["parameters"]:,}',
         f'{row["bytes"] / 1e6:.2f}',
         f'{row["macs"] / 1e6:.1f}',
-        f'{row["forward_ms"]:.2f}' if row['forward_ms'] else '',
-        f'{row["seconds_per_epoch"]:.0f}',
+        f'{row["forward_ms"]:.2f}',
+        f'{row["step_ms"]:.2f}',
         paper,
     )
-    return f'| {" | ".join(map(str, cells))} |\n'

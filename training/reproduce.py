@@ -24,7 +24,9 @@ from training import command, plots, report
 from training.archive import Archive
 from training.command import Row, at_least_one
 from training.experiments import every
-from training.run import RECIPE, Run, forward_ms
+from training.learner import load
+from training.run import RECIPE, Run
+from training.timing import forward_ms, step_ms
 
 EXAMPLES = """\
 examples:
@@ -125,13 +127,14 @@ def _together(runs: Sequence[Run], options: argparse.Namespace, bar: tqdm) -> li
 
 
 def tell(runs: Sequence[Run], folder: Path) -> None:
-    """Measure the forward times, side by side, and write tables and plots into ``folder``."""
-    times = {}
-    for run in tqdm(runs, 'forward times', unit=' networks'):
+    """Measure the times, one network after the other; write tables and plots into ``folder``."""
+    times: dict[str, Row] = {}
+    for run in tqdm(runs, 'times', unit=' networks'):
         name = run.experiment.name
         if name not in times:
-            times[name] = forward_ms(run.checkpoint)
-    rows = [{**run.row(), 'forward_ms': times[run.experiment.name]} for run in runs]
+            learner = load(str(run.checkpoint))
+            times[name] = {'forward_ms': forward_ms(learner), 'step_ms': step_ms(learner)}
+    rows = [{**run.row(), **times[run.experiment.name]} for run in runs]
     summaries = report.summarise(rows)
     paper = {run.experiment.name: run.experiment.paper for run in runs}
     command.write_csv(rows, folder / 'runs.csv')

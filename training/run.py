@@ -8,12 +8,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-
-import torch
 
 from sqz_perception.errors import DataError, TrainingError
 from training.command import Row
@@ -27,7 +23,6 @@ from training.sensitivity import scan, validation, widened, widenings
 RECIPE = Path(__file__).parent / 'recipes' / 'experiments.yaml'
 RESULT, LAST = 'result.json', 'last.ckpt'
 DENSITY = 0.5  # of the sensitivity scan, the paper's
-FORWARD_RUNS = 200
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ class Run:
 
 
 def outcome(folder: Path) -> Row:
-    """Return what the metrics in ``folder`` end with, and how long an epoch took."""
+    """Return what the metrics in ``folder`` end with."""
     rows = epochs(folder / 'metrics.csv')
     last = [row for row in rows if 'val/top1' in row][-1]
     return {
@@ -146,9 +141,6 @@ def outcome(folder: Path) -> Row:
         'top1': 100 * last['val/top1'],
         'top5': 100 * last['val/top5'],
         'loss': last['val/loss'],
-        'seconds_per_epoch': median(
-            row['train/seconds'] for row in rows if 'train/seconds' in row
-        ),
     }
 
 
@@ -170,22 +162,3 @@ def costs(checkpoint: Path) -> Row:
         'bytes': 4 * cost.parameters,
         'macs': cost.macs,
     }
-
-
-def forward_ms(checkpoint: Path) -> float:
-    """Return the median time of a network for one picture in OpenVINO, fp32, two threads."""
-    import openvino as ov
-
-    learner = load(str(checkpoint))
-    size = learner.description['size']
-    picture = torch.zeros(1, 3, size, size)
-    model = ov.convert_model(learner.net, example_input=picture)
-    settings = {'INFERENCE_NUM_THREADS': 2, 'INFERENCE_PRECISION_HINT': 'f32'}
-    compiled = ov.Core().compile_model(model, 'CPU', settings)
-    request = compiled.create_infer_request()
-    times = []
-    for _ in range(FORWARD_RUNS):
-        begun = time.perf_counter()
-        request.infer([picture.numpy()])
-        times.append(1e3 * (time.perf_counter() - begun))
-    return median(times)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sqz_perception.model import codec
 from sqz_perception.model.steps import code_of
+from training import quantize as quantizer
 from training.quantize import (
     REACH,
     Quantised,
@@ -77,6 +78,21 @@ def test_fewer_bits_and_less_error_than_rounding_to_nearest() -> None:
     assert bits(found) < bits(nearest)
     ours, theirs = (error(weight, bias, one, inputs(), inputs()) for one in (found, nearest))
     assert ours < 0.7 * theirs
+
+
+def test_the_descent_makes_loss_and_bits_together_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, bias = layer()
+    seen, trade = moments(inputs(), inputs()), 0.3
+
+    def cost(found: Quantised) -> float:
+        return predicted_loss(weight, found, seen, EQUAL) + trade * bits(found)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(quantizer, 'DESCENTS', 0)
+        greedy = quantise(weight, bias, seen, EQUAL, trade)
+    found = quantise(weight, bias, seen, EQUAL, trade)
+    torch.testing.assert_close(found.step, greedy.step)
+    assert cost(found) < 0.99 * cost(greedy)
 
 
 def test_the_mean_of_each_output_stays() -> None:

@@ -75,7 +75,7 @@ def test_runs_are_done_once_and_become_a_table(
     assert list(rows) == [BASE.name, 'sensitive layers widened', 'dense-sparse-dense']
     base, _, longer = rows.values()
     assert all(0 <= float(row['top1']) <= 100 < float(row['macs']) for row in rows.values())
-    assert all(float(row['forward_ms']) > 0 for row in rows.values())
+    assert all(float(row[key]) > 0 for row in rows.values() for key in ('forward_ms', 'step_ms'))
     assert int(base['parameters']) == int(longer['parameters'])
     assert [row['epochs'] for row in rows.values()] == ['1', '1', '2']
 
@@ -134,7 +134,7 @@ def test_what_is_no_data_is_refused_before_the_first_run(
 def test_the_table_tells_means_and_spread() -> None:
     same = {
         'group': 'g', 'epochs': 3, 'top5': 90.0, 'parameters': 1_000_000, 'bytes': 4_000_000,
-        'macs': 5_000_000, 'seconds_per_epoch': 7.0, 'forward_ms': 1.5,
+        'macs': 5_000_000, 'step_ms': 2.25, 'forward_ms': 1.5,
     }  # fmt: skip
     rows = [{**same, 'experiment': 'a', 'seed': i, 'top1': 50.0 + i} for i in (1, 2, 3)]
     rows.append({**same, 'experiment': 'b', 'seed': 1, 'top1': 40.0})
@@ -142,7 +142,7 @@ def test_the_table_tells_means_and_spread() -> None:
     assert (first['top1'], first['lowest'], first['highest'], first['seeds']) == (52, 51, 53, 3)
     table = markdown([first, second], {'a': '57.5 / 80.3'}).splitlines()
     assert table[2] == (
-        '| a | 3 | 52.0 (51.0 to 53.0) | 1,000,000 | 4.00 | 5.0 | 1.50 | 7 | 57.5 / 80.3 |'
+        '| a | 3 | 52.0 (51.0 to 53.0) | 1,000,000 | 4.00 | 5.0 | 1.50 | 2.25 | 57.5 / 80.3 |'
     )
     assert table[3].startswith('| b | 3 | 40.0 | ')
 
