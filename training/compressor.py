@@ -27,7 +27,7 @@ from training.quantize import (
     quantise,
     quantise_bias,
 )
-from training.ranges import calibrate
+from training.ranges import bearable, calibrate
 from training.reference import self_test
 from training.torch_network import TorchNetwork
 
@@ -55,7 +55,9 @@ class Compressor:
             for name, found in self.pictures.importance(self.net).items()
         }
         self.net.requires_grad_(False)
-        self.ranges = calibrate(model, pictures)
+        every = -(-len(pictures) // SENSED)
+        self._few = pictures[::every]
+        self.ranges = bearable(model, calibrate(model, pictures), self._few)
         self._taken: dict[str, torch.Tensor] = {}
         self.pictures.march(
             self.net, lambda node, samples: self._taken.update({node.name: samples})
@@ -101,17 +103,13 @@ class Compressor:
 
     def _correct_importance(self) -> None:
         """Compress each layer alone; scale its importance to the divergence that comes of it."""
-        every = -(-len(self.pictures.values) // SENSED)
-        few = self.pictures.values[::every]
-        original = logits(self.net, few)
+        original = logits(self.net, self._few)
         with self._progress('sensitivity') as progress:
             for node in self.model.convolutions:
-                self._correct_layer(node, few, original)
+                self._correct_layer(node, original)
                 progress.update()
 
-    def _correct_layer(
-        self, node: Node, pictures: NDArray[np.uint8], original: torch.Tensor
-    ) -> None:
+    def _correct_layer(self, node: Node, original: torch.Tensor) -> None:
         taken = self._taken[node.name]
         seen = moments(taken, taken)
         found = self._quantised(node, seen, SENSING)
@@ -119,7 +117,7 @@ class Compressor:
         importance = self.importance[node.name]
         expected = predicted_loss(weight.double().flatten(1), found, seen, importance.weight)
         self.net.replace(node.name, found.weight.reshape(weight.shape).numpy(), found.bias.numpy())
-        measured = divergence(original.numpy(), logits(self.net, pictures).numpy())
+        measured = divergence(original.numpy(), logits(self.net, self._few).numpy())
         self.net.replace(node.name, weight.numpy(), bias.numpy())
         if expected > 0 and measured > 0:
             factor = float(np.clip(measured / expected, 1 / MOST_CORRECTED, MOST_CORRECTED))

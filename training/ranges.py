@@ -10,6 +10,8 @@ the outputs nearer to those in fp32 than the largest value seen, or a percentile
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,17 +21,23 @@ from sqz_perception.errors import DataError
 from sqz_perception.model.int8 import (
     SIGNED_LEVELS,
     UNSIGNED_LEVELS,
+    Levels,
     kept_levels,
+    levels_of,
     never_negative,
     quantised_values,
 )
 from sqz_perception.model.network import Model
+from training.activations import logits
+from training.evaluate import divergence
 from training.torch_network import TorchNetwork, Watch, batches
 
 BATCH = 4  # pictures
 BIN_SHIFT = 16  # of a float32's bits: sign, exponent and 7 bits of the mantissa make a bin
 BINS = 2**15  # from 0 to infinity and beyond, 128 to the octave
 DIGITS = 4  # of a range: more would only make the file larger
+NEGLIGIBLE = 0.002  # nats of divergence that rounding a value may cost anyway
+BEARABLE = 0.25  # of what rounding each value costs, in sum
 OCTAVES = 3  # below the largest value, where the range is looked for
 
 
@@ -55,12 +63,16 @@ def calibrate(model: Model, pictures: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def rounding(model: Model) -> Watch:
+    """Return what rounds values as the model's int8 arithmetic does, as ``rounding_to`` does."""
+    return rounding_to(kept_levels(model))
+
+
+def rounding_to(kept: Mapping[str, Levels]) -> Watch:
     """
-    Return a watch for TorchNetwork that rounds values as the model's int8 arithmetic does.
+    Return a watch for TorchNetwork that rounds values, by their names, to these levels.
 
     It works in place: the values are gone afterwards.
     """
-    kept = kept_levels(model)
 
     def watch(name: str, values: torch.Tensor) -> torch.Tensor | None:
         if name not in kept:
@@ -70,6 +82,28 @@ def rounding(model: Model) -> Watch:
         return rounded.mul_(levels.step)
 
     return watch
+
+
+def bearable(
+    model: Model, ranges: Mapping[str, float], pictures: NDArray[np.uint8]
+) -> dict[str, float]:
+    """
+    Return ``ranges`` without those of the few values whose rounding costs most of the accuracy.
+
+    The convolutions that take them stay in floating point. In SqueezeNet v1.0 one of 18 values,
+    the 16 channels of fire2's squeeze layer, moves the answers as much as all others together.
+    """
+    net, unsigned = TorchNetwork(model), never_negative(model)
+    original = logits(net, pictures).numpy()
+
+    def cost(name: str) -> float:
+        """Return the divergence, in nats, that comes of rounding this value alone."""
+        watch = rounding_to({name: levels_of(ranges[name], name in unsigned)})
+        return divergence(original, logits(net, pictures, watch).numpy())
+
+    costs = {name: cost(name) for name in tqdm(ranges, 'rounding', unit=' values', disable=None)}
+    most = max(NEGLIGIBLE, BEARABLE * sum(costs.values()))
+    return {name: reach for name, reach in ranges.items() if costs[name] <= most}
 
 
 def histograms(model: Model, pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:

@@ -55,11 +55,16 @@ def kept_levels(model: Model, *, signed: bool = False) -> dict[str, Levels]:
     """
     unsigned = set() if signed else never_negative(model)
     return {
-        name: Levels(model.ranges[name] / UNSIGNED_LEVELS, 0, UNSIGNED_LEVELS)
-        if name in unsigned
-        else Levels(model.ranges[name] / SIGNED_LEVELS, -SIGNED_LEVELS - 1, SIGNED_LEVELS)
+        name: levels_of(model.ranges[name], name in unsigned)
         for name in int8_inputs(model).values()
     }
+
+
+def levels_of(reach: float, unsigned: bool) -> Levels:
+    """Return the levels of a value with that range; ``unsigned`` where it is never negative."""
+    if unsigned:
+        return Levels(reach / UNSIGNED_LEVELS, 0, UNSIGNED_LEVELS)
+    return Levels(reach / SIGNED_LEVELS, -SIGNED_LEVELS - 1, SIGNED_LEVELS)
 
 
 def quantised_values(model: Model) -> dict[str, str]:
