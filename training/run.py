@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -119,6 +120,13 @@ class Run:
     def _train(self, data: Path, threads: int) -> None:
         log = self.folder / 'log.txt'
         with log.open('a', encoding='utf-8') as output:
+            try:
+                # The lock passes to the training and lasts as long, though this process may not.
+                fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TrainingError(
+                    f'{self.folder} is being trained by another process; wait for it, or end it'
+                ) from None
             done = subprocess.run(
                 [sys.executable, '-m', 'training.train', *self.arguments(data)],
                 stdin=subprocess.DEVNULL,

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,22 @@ def test_what_begins_with_the_base_does_not_begin_without(
     with pytest.raises(TrainingError, match='begins with .*seed1, which is not done'):
         run.carry_out(colors, 1)
     assert not run.folder.exists()
+
+
+def test_a_run_that_is_being_trained_is_left_alone(colors: Path, tmp_path: Path) -> None:
+    """By a training that outlived the command that began it, too: its output has the lock."""
+    run = Run(BASE, 1, tmp_path, 1)
+    run.folder.mkdir(parents=True)
+    with (run.folder / 'log.txt').open('a') as output:
+        fcntl.flock(output, fcntl.LOCK_EX)
+        child = subprocess.Popen(['sleep', '60'], stdout=output)
+    try:
+        with pytest.raises(TrainingError, match='seed1 is being trained by another process'):
+            run.carry_out(colors, 1)
+    finally:
+        child.kill()
+        child.wait()
+    assert not run.done
 
 
 def test_what_is_no_data_is_refused_before_the_first_run(
