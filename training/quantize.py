@@ -7,7 +7,7 @@ The loss that a change d of an output channel's weights costs is taken to be g/2
 covariance of the layer's inputs, g how much the network's answer depends on that channel. Levels
 are found column by column. Each takes the level that is cheapest in loss + trade * bits, and its
 error is moved onto the columns still to come, where H says they can make up for it. Then each
-column is settled again, with all others as they are, until little is gained.
+column is settled again, with all others as they are, a few times over.
 
 Sources: Hassibi & Stork, Optimal Brain Surgeon (NIPS 1992); Frantar et al., GPTQ, arXiv
 2210.17323, for the order and the Cholesky form; the rate in the rounding as in CERWU, arXiv
