@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-from sqz_perception.errors import TrainingError
+from sqz_perception.errors import DataError, TrainingError
 from sqz_perception.inference.options import count
 from training import command, plots, report
 from training.archive import Archive
@@ -32,6 +32,7 @@ EXAMPLES = """\
 examples:
   python -m training.reproduce cifar10.zip
   python -m training.reproduce cifar10.zip --list
+  python -m training.reproduce cifar10.zip --table
   python -m training.reproduce cifar10.zip --only bypass depth --epochs 12 -o runs/longer
 """
 
@@ -56,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--epochs', type=at_least_one, help="of each run, instead of the recipe's")
     parser.add_argument('--jobs', type=at_least_one, default=1, help='runs at a time')
     parser.add_argument('--threads', type=count, default=0, help='of each run; 0: all')
+    parser.add_argument(
+        '--table', action='store_true', help='only tell of the runs that are done; begin none'
+    )
     parser.add_argument('--list', action='store_true', help='what there is to run, and end')
     return command.run(_reproduce, parser.parse_args(arguments))
 
@@ -76,8 +80,11 @@ def _reproduce(options: argparse.Namespace) -> None:
     Archive(options.data).classes('train')  # refused before the first run, not in each
     for run in runs:
         run.check()
-    failed = carry_out([run for run in runs if not run.done], options)
+    begun = [] if options.table else [run for run in runs if not run.done]
+    failed = carry_out(begun, options)
     done = [run for run in runs if run.done]
+    if options.table and not done:
+        raise DataError(f'no run in {options.output} is done; leave out --table')
     if done:
         tell(done, options.output)
     if failed:

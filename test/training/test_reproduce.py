@@ -20,7 +20,7 @@ from sqz_perception.errors import TrainingError
 from training import reproduce
 from training.architecture import Architecture
 from training.experiments import BASE, Experiment, every
-from training.report import markdown, summarise
+from training.report import COLUMNS, markdown, summarise
 from training.run import RECIPE, Run
 
 SHAPE = 'model.architecture.'
@@ -86,6 +86,8 @@ def test_runs_are_done_once_and_become_a_table(
     chosen.remove(wrong)
     assert reproduce.main([*line, '--list']) == 0
     assert capsys.readouterr().out.count('done  ') == 3
+    assert reproduce.main([*line, '--table']) == 0
+    assert capsys.readouterr().out.startswith(f'| {COLUMNS[0]} |')
     assert reproduce.main(line) == 0
     assert [result.stat().st_mtime_ns for result in results] == written
     capsys.readouterr()
@@ -139,6 +141,14 @@ def test_a_run_that_is_being_trained_is_left_alone(colors: Path, tmp_path: Path)
         child.kill()
         child.wait()
     assert not run.done
+
+
+def test_a_table_of_nothing_is_refused(
+    colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert reproduce.main([str(colors), '-o', str(tmp_path), '--table']) == 1
+    assert 'is done; leave out --table' in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_is_no_data_is_refused_before_the_first_run(
