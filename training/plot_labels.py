@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 GAP = 6  # between a point and its label, 1/72 inch
 RADIUS = 4  # of a point, 1/72 inch
 PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-FAR = tuple((2 * x, 2 * y) for x, y in PLACES)
+FAR = tuple((n * x, n * y) for n in (2, 4) for x, y in PLACES)
 COVERS, LEAVES = 4, 8  # what a label on something, or out of the axes, costs; on a line: 1
 SIDES = {-1: ('right', 'top'), 0: ('center', 'center'), 1: ('left', 'bottom')}
 

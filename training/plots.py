@@ -77,7 +77,7 @@ def size_against_accuracy(
     title: str = '',
 ) -> Figure:
     """Draw each point with its label over a logarithmic size, and the Pareto front."""
-    figure = _figure(7, 5)
+    figure = _figure(9, 7)
     axes = figure.subplots()
     axes.set_xscale('log')
     best = front(points)
