@@ -46,6 +46,7 @@ RECIPE = {
         'learning_rate': 0.05,
     },
 }
+EPOCHS = 40  # long enough that a signal after the first comes before the last
 RATIO, RATE = 'model.architecture.squeeze_ratio', 'model.learning_rate'
 GRID = {RATIO: [0.25, 0.5], 'model.architecture.bypass': ['none', 'simple']}
 
@@ -185,7 +186,7 @@ def test_two_processes_share_a_sweep(line: Command, tmp_path: Path) -> None:
 def test_a_sweep_whose_process_ends_is_resumed(
     line: Command, tmp_path: Path, how: signal.Signals, code: int
 ) -> None:
-    arguments = line({RATIO: [0.5]}, epochs=15)
+    arguments = line({RATIO: [0.5]}, epochs=EPOCHS)
     process = start(arguments)
     run = tmp_path / 'out' / 'trial_0000'
     while not (run / 'last.ckpt').exists():
@@ -197,9 +198,9 @@ def test_a_sweep_whose_process_ends_is_resumed(
     assert 'Traceback' not in error
     if how == signal.SIGINT:
         assert error.strip().splitlines()[-1] == 'interrupted; run the same command again to go on'
-    assert len(epochs(run / 'metrics.csv')) < 15
+    assert len(epochs(run / 'metrics.csv')) < EPOCHS
     assert explore.main(arguments) == 0
-    assert [row['epoch'] for row in epochs(run / 'metrics.csv')] == list(range(15))
+    assert [row['epoch'] for row in epochs(run / 'metrics.csv')] == list(range(EPOCHS))
     assert table(tmp_path)[0]['state'] == 'complete'
 
 

@@ -185,7 +185,7 @@ def test_the_command_writes_a_model_that_runs_and_says_what_it_takes(
         (['--density', '0'], 'not above 0'),
         (['--density', 'nan'], 'not above 0'),
         (['--bits', '9'], 'invalid choice'),
-        (['--epochs', '-1'], 'below 0'),
+        (['--epochs', '-1'], 'is negative'),
         (['--calibration', '/nowhere.zip'], 'does not exist'),
     ],
 )
