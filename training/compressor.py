@@ -27,7 +27,7 @@ from training.quantize import (
     quantise,
     quantise_bias,
 )
-from training.ranges import bearable, calibrate
+from training.ranges import calibrate, refined
 from training.reference import self_test
 from training.torch_network import TorchNetwork
 
@@ -57,7 +57,7 @@ class Compressor:
         self.net.requires_grad_(False)
         every = -(-len(pictures) // SENSED)
         self._few = pictures[::every]
-        self.ranges = bearable(model, calibrate(model, pictures), self._few)
+        self.ranges = refined(model, calibrate(model, pictures), self._few)
         self._taken: dict[str, torch.Tensor] = {}
         self.pictures.march(
             self.net, lambda node, samples: self._taken.update({node.name: samples})

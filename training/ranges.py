@@ -38,6 +38,7 @@ BINS = 2**15  # from 0 to infinity and beyond, 128 to the octave
 DIGITS = 4  # of a range: more would only make the file larger
 NEGLIGIBLE = 0.002  # nats of divergence that rounding a value may cost anyway
 BEARABLE = 0.25  # of what rounding each value costs, in sum
+FACTORS = tuple(2 ** (k / 4) for k in range(-4, 5))  # of a range that is refined
 OCTAVES = 3  # below the largest value, where the range is looked for
 
 
@@ -84,26 +85,31 @@ def rounding_to(kept: Mapping[str, Levels]) -> Watch:
     return watch
 
 
-def bearable(
+def refined(
     model: Model, ranges: Mapping[str, float], pictures: NDArray[np.uint8]
 ) -> dict[str, float]:
     """
-    Return ``ranges`` without those of the few values whose rounding costs most of the accuracy.
+    Return ``ranges``, those of the few values whose rounding costs most chosen by what it costs.
 
-    The convolutions that take them stay in floating point. In SqueezeNet v1.0 one of 18 values,
-    the 16 channels of fire2's squeeze layer, moves the answers as much as all others together.
+    In SqueezeNet v1.0 one of 18 values, the 16 channels of fire2's squeeze layer, moves the
+    answers as much as all others together; there the least squared error is not the least harm.
     """
     net, unsigned = TorchNetwork(model), never_negative(model)
     original = logits(net, pictures).numpy()
 
-    def cost(name: str) -> float:
+    def cost(name: str, reach: float) -> float:
         """Return the divergence, in nats, that comes of rounding this value alone."""
-        watch = rounding_to({name: levels_of(ranges[name], name in unsigned)})
+        watch = rounding_to({name: levels_of(reach, name in unsigned)})
         return divergence(original, logits(net, pictures, watch).numpy())
 
-    costs = {name: cost(name) for name in tqdm(ranges, 'rounding', unit=' values', disable=None)}
+    progress = tqdm(ranges.items(), 'rounding', unit=' values', disable=None)
+    costs = {name: cost(name, reach) for name, reach in progress}
     most = max(NEGLIGIBLE, BEARABLE * sum(costs.values()))
-    return {name: reach for name, reach in ranges.items() if costs[name] <= most}
+    found = dict(ranges)
+    for name in (name for name in ranges if costs[name] > most):
+        tried = [float(f'{ranges[name] * factor:.{DIGITS}g}') for factor in FACTORS]
+        _, found[name] = min((cost(name, reach), reach) for reach in tried)
+    return found
 
 
 def histograms(model: Model, pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
