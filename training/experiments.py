@@ -97,8 +97,8 @@ def _depths() -> list[Experiment]:
 
     Of four, no two have as many filters, which a simple bypass needs.
     """
-    shapes = [*((fires, 'none') for fires in (4, 12, 16, 24))]
-    shapes += [(fires, 'simple') for fires in (12, 16, 24)]
+    counts = {'none': (4, 12, 16, 24), 'simple': (12, 16, 24)}
+    shapes = [(fires, bypass) for bypass, each in counts.items() for fires in each]
     return [
         Experiment(
             f'{fires} fire modules' + (', simple bypass' if bypass == 'simple' else ''),

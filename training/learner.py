@@ -26,9 +26,8 @@ from training.pictures import Batch
 from training.start import HEAD, Preprocessing, begin, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
-MOST = (
-    1e6  # nats; a network that was there is ruined, though its loss may come back to ln(classes)
-)
+# Nats. A network that was there is ruined, though its loss may come back to ln(classes).
+MOST = 1e6
 
 
 class Learner(LightningModule):

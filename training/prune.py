@@ -67,7 +67,8 @@ HEAD = """\
 DENSITY = 0.5
 TARGET = 0.33
 WIDENED = 3  # layers at most, of those that are suggested
-DIGITS = 4  # of a density, of a loss
+DIGITS = 4  # of a density in the recipe
+CSV_DIGITS = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,9 +168,9 @@ def as_row(found: Scan, point: Point) -> command.Row:
         'layer': point.layer,
         'weights': point.weights,
         'density': point.density,
-        'top1': round(point.score.top1, DIGITS),
-        'loss': round(point.score.loss, DIGITS),
-        'drop': round(found.drop(point), DIGITS),
+        'top1': round(point.score.top1, CSV_DIGITS),
+        'loss': round(point.score.loss, CSV_DIGITS),
+        'drop': round(found.drop(point), CSV_DIGITS),
     }
 
 
