@@ -39,6 +39,8 @@ STEMS = {
     'v1.0': Stem(224, 96, 7, 2, 0, (0, 3 / 8, 7 / 8), True),  # arXiv 1602.07360, table 1
     'v1.1': Stem(224, 64, 3, 2, 0, (0, 1 / 4, 1 / 2), True),  # authors' v1.1: 2.4 times fewer MACs
     'small': Stem(32, 48, 3, 1, 1, (0, 1 / 2), False),  # ours, for CIFAR-size pictures
+    # Ours, too: the paper's third strategy, to halve late, with a pool after each third.
+    'late': Stem(32, 24, 3, 1, 1, (1 / 6, 1 / 2, 5 / 6), False),
     'tiny': Stem(32, 96, 3, 2, 1, (0, 3 / 8, 7 / 8), False),  # v1.0's halvings on small pictures
 }
 BYPASSES = ('none', 'simple', 'complex')
@@ -59,8 +61,8 @@ class Architecture:
         fires: Number of fire modules.
         bypass: 'none'; 'simple': add a module's input to its output where they fit; 'complex':
             where they do not fit, through a 1x1 convolution that makes them.
-        stem: 'v1.0', 'v1.1', and 'small' or 'tiny' for 32x32 pictures: the first layer and the
-            pools.
+        stem: 'v1.0', 'v1.1', and 'small', 'late' or 'tiny' for 32x32 pictures: the first layer and
+            the pools.
         norm: Batch norm after every convolution but the last.
         classes: Number of classes.
         dropout: Share dropped before the last convolution, in training only.

@@ -10,6 +10,7 @@ picture by picture, costs as much as the network itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -25,26 +26,68 @@ RATIO = (3 / 4, 4 / 3)  # of its width to its height
 TRIES = 10
 
 
-def augment(images: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """
-    Move each picture by up to ``shift`` pixels, the border mirrored, and flip half of them.
+@dataclass(frozen=True)
+class Moves:
+    """How each picture of a batch is moved: pixels up and to the left, then mirrored or not."""
 
-    ``images`` is uint8 (N, H, W, 3); so is the result. Crop and flip are one gather.
+    up: Tensor  # int64 (N,)
+    left: Tensor  # int64 (N,)
+    mirrored: Tensor  # bool (N,)
+
+
+def draw(count: int, shift: int, flip: bool, generator: torch.Generator) -> Moves:
+    """Return moves by up to ``shift`` pixels in each direction, half of them mirrored."""
+    up, left = (
+        torch.randint(-shift, shift + 1, (count, 1), generator=generator)[:, 0] for _ in range(2)
+    )
+    if not flip:
+        return Moves(up, left, torch.zeros(count, dtype=torch.bool))
+    return Moves(up, left, torch.rand(count, 1, generator=generator)[:, 0] < 0.5)
+
+
+def move(images: Tensor, moves: Moves) -> Tensor:
+    """
+    Move and mirror each picture; what comes in at a border is the picture's own, reflected.
+
+    ``images`` is uint8 (N, H, W, 3); so is the result. All of it is one gather.
     """
     n, height, width, _ = images.shape
 
-    def line(length: int) -> Tensor:  # (N, length): source positions, mirrored at the border
-        start = torch.randint(-shift, shift + 1, (n, 1), generator=generator)
-        at = (torch.arange(length) + start).abs()
+    def line(length: int, start: Tensor) -> Tensor:  # (N, length): where the pixels come from
+        at = (torch.arange(length) + start[:, None]).abs()
         return length - 1 - (length - 1 - at).abs()
 
-    rows, columns = line(height), line(width)
-    if flip:
-        flipped = torch.rand(n, 1, generator=generator) < 0.5
-        columns = torch.where(flipped, columns.flip(1), columns)
+    rows, columns = line(height, moves.up), line(width, moves.left)
+    columns = torch.where(moves.mirrored[:, None], columns.flip(1), columns)
     device = images.device
     which = torch.arange(n, device=device)[:, None, None]
     return images[which, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
+
+
+def views(shift: int) -> list[tuple[bool, int, int]]:
+    """
+    Return the few moves that stand for all moves by up to ``shift``: mirrored, up, left.
+
+    A teacher answers these (training.answers): eighteen, of which one is no more than a third of
+    the shift, rounded up, away from any other move.
+    """
+    return list(product((False, True), _places(shift), _places(shift)))
+
+
+def nearest_view(moves: Moves, shift: int) -> Tensor:
+    """Return the index (N,) in ``views(shift)`` of the one nearest to each move."""
+    places = torch.tensor(_places(shift))
+
+    def near(by: Tensor) -> Tensor:
+        return (by[:, None] - places).abs().argmin(1)
+
+    n = len(places)
+    return (moves.mirrored.long() * n + near(moves.up)) * n + near(moves.left)
+
+
+def _places(shift: int) -> list[int]:
+    step = round(2 * shift / 3)
+    return sorted({-step, 0, step})
 
 
 def erase(images: Tensor, side: int, generator: torch.Generator) -> Tensor:

@@ -9,17 +9,21 @@ by workers beside the training, and random crops take the place of shifts.
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import replace
 from typing import Any, Literal
 
 import cv2
+import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from sqz_perception.errors import DataError
-from training.augmentation import RandomCrop, augment, erase
+from training import answers as teacher
+from training.augmentation import RandomCrop, draw, erase, move, nearest_view
 from training.order import Share, ShuffleByEpoch, in_batches, seeded
-from training.pictures import Batch, Pictures, Streamed, check_sample, read_split
+from training.pictures import Batch, Pictures, Streamed, Taught, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
 GIB = 2**30
@@ -37,6 +41,7 @@ class PictureData(LightningDataModule):
         shift: int = 4,
         flip: bool = True,
         erase: int = 0,
+        answers: str | None = None,
         memory_gib: float = 8.0,
         workers: int = 2,
         seed: int = 0,
@@ -56,6 +61,7 @@ class PictureData(LightningDataModule):
             shift: Random shift in training, pixels; of pictures in memory.
             flip: Flip half of the training pictures left to right.
             erase: Side of a grey square over each training picture, pixels; 0: none.
+            answers: A teacher's answers to the training pictures, made by training.answers.
             memory_gib: For decoded pictures, of which each process of this machine keeps all. Of
                 more pictures a random part is decoded anew in each epoch.
             workers: Processes that decode then, beside each that trains; 0: none.
@@ -73,7 +79,7 @@ class PictureData(LightningDataModule):
         self.labels = self.source.labels
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.shift, self.flip, self.erase = shift, flip, erase
-        self.memory_gib, self.workers = memory_gib, workers
+        self.answers, self.memory_gib, self.workers = answers, memory_gib, workers
         self.streamed = False
         self.splits: dict[str, Pictures] = {}  # in memory, where they are not streamed
 
@@ -90,6 +96,11 @@ class PictureData(LightningDataModule):
                     f'{self.memory_gib:g}: random parts of them are decoded in each epoch',
                     file=sys.stderr,
                 )
+            if self.answers:
+                raise DataError(
+                    f'{self.answers} is for pictures in memory; raise --data.memory_gib to '
+                    f'{math.ceil(gib)}, or leave out --data.answers'
+                )
             for split in SPLITS:
                 check_sample(self.source, split)
         elif not self.splits:
@@ -97,6 +108,9 @@ class PictureData(LightningDataModule):
                 split: read_split(self.source, split, self.size, quiet=not first)
                 for split in SPLITS
             }
+            if self.answers:
+                told = teacher.read(self.answers, self.source, self.size, self.shift)
+                self.splits['train'] = replace(self.splits['train'], answers=told)
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order for each epoch; the short last one is left out."""
@@ -120,15 +134,22 @@ class PictureData(LightningDataModule):
             raise batch
         return batch
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(
+        self, batch: Batch | Taught, dataloader_idx: int
+    ) -> Batch | Taught:
         """Augment in training; seeded by the step, so a resumed run draws the same."""
-        images, targets = batch
-        if self.trainer is not None and self.trainer.training:
-            random = seeded(self.seed, self.trainer.global_step, self.trainer.global_rank)
-            images = augment(images, 0 if self.streamed else self.shift, self.flip, random)
-            if self.erase:
-                images = erase(images, self.erase, random)
-        return images, targets
+        images, targets, *answers = batch
+        if self.trainer is None or not self.trainer.training:
+            return images, targets
+        random = seeded(self.seed, self.trainer.global_step, self.trainer.global_rank)
+        moves = draw(len(images), 0 if self.streamed else self.shift, self.flip, random)
+        images = move(images, moves)
+        if self.erase:
+            images = erase(images, self.erase, random)
+        if not answers:
+            return images, targets
+        seen = torch.arange(len(images)), nearest_view(moves, self.shift)
+        return images, targets, answers[0][seen].float()
 
     def _loader(self, split: str, crop: RandomCrop | None, **how: Any) -> DataLoader:
         if not self.streamed:

@@ -13,16 +13,16 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from sqz_perception.errors import ArchitectureInvalid, SqzError, TrainingDiverged
+from sqz_perception.errors import ArchitectureInvalid, SqzError, TrainingDiverged, TrainingError
 from training.architecture import Architecture
 from training.export import invalid, load_content
 from training.models import SqueezeNet, build
 from training.muon import Muon
-from training.pictures import Batch
+from training.pictures import Batch, Taught
 from training.start import HEAD, Preprocessing, begin, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
@@ -51,6 +51,8 @@ class Learner(LightningModule):
         weight_decay: float = 5e-4,
         label_smoothing: float = 0.0,
         warmup: float = 0.0,
+        teacher_share: float = 0.9,
+        temperature: float = 4.0,
     ) -> None:
         """
         Build the network with as many classes as there are labels.
@@ -74,6 +76,9 @@ class Learner(LightningModule):
             weight_decay: With sgd, on weights, not on norms and biases.
             label_smoothing: Probability spread over all classes.
             warmup: Share of all steps in which the rate rises from zero.
+            teacher_share: With --data.answers: of the loss, the part that compares with the
+                teacher's answers, the rest being for the true classes.
+            temperature: With --data.answers: what both logits are divided by, to be compared.
 
         """
         super().__init__()
@@ -82,6 +87,11 @@ class Learner(LightningModule):
             raise ArchitectureInvalid(
                 'muon leaves the scale of the weights to norms; use --model.optimizer sgd, or '
                 '--model.architecture.norm true'
+            )
+        if not 0 <= teacher_share <= 1 or temperature <= 0:
+            raise TrainingError(
+                f'teacher_share {teacher_share} must be between 0 and 1, temperature '
+                f'{temperature} above 0'
             )
         given = {'baseline': baseline, 'color': color, 'mean': mean, 'std': std}
         check_start(start, train_from, given)
@@ -109,6 +119,7 @@ class Learner(LightningModule):
         self.optimizer, self.learning_rate, self.momentum = optimizer, learning_rate, momentum
         self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
         self.label_smoothing, self.begun, self.spent = label_smoothing, 0.0, 0.0
+        self.teacher_share, self.temperature = teacher_share, temperature
         self.train_top1 = MulticlassAccuracy(len(labels), average='micro')
         # Lightning's own mean is wrong where one process validates more pictures than another.
         self.val_loss = MeanMetric()
@@ -133,11 +144,14 @@ class Learner(LightningModule):
         """Tell how long the epoch's steps took, in seconds."""
         self.log('train/seconds', self.spent)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | Taught, batch_idx: int) -> Tensor:
         """Raise TrainingDiverged where the loss is no longer a number, or an absurd one."""
-        images, targets = batch
+        images, targets, *answers = batch
         logits = self(images)
         loss = cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if answers:
+            apart = distance(logits, answers[0], self.temperature)
+            loss = (1 - self.teacher_share) * loss + self.teacher_share * apart
         # Of all processes: one that stopped alone would leave the others waiting for it.
         total = self.all_gather(loss.detach()).sum()
         if not total <= MOST:  # a loss that is no number is not either
@@ -236,6 +250,17 @@ def check_start(start: str | None, train_from: str | None, others: dict[str, Any
             f'the layers before {train_from} would stay random; give --model.start, or leave out '
             '--model.train_from'
         )
+
+
+def distance(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
+    """
+    Return the mean divergence of ``logits`` from a teacher's ``answers``, both (N, classes).
+
+    Nats, times the temperature's square: so its gradient is as large at any temperature. Source:
+    Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, arXiv 1503.02531.
+    """
+    own, wanted = (log_softmax(values / temperature, 1) for values in (logits, answers))
+    return temperature**2 * kl_div(own, wanted, reduction='batchmean', log_target=True)
 
 
 def rate_share(step: int, *, steps: int, warmup: float) -> float:

@@ -27,14 +27,20 @@ from training.sources import Source
 SAMPLE = 100  # pictures of a split that are decoded before it is streamed
 
 Batch = tuple[Tensor, Tensor]  # uint8 (N, H, W, 3) in RGB order, int64 (N,)
+Taught = tuple[Tensor, Tensor, Tensor]  # and a teacher's logits (N, classes)
 
 
 @dataclass(frozen=True)
 class Pictures(Dataset):
-    """One split in memory: ``images`` uint8 (N, S, S, 3) in RGB order, ``targets`` int64 (N,)."""
+    """
+    One split in memory: ``images`` uint8 (N, S, S, 3) in RGB order, ``targets`` int64 (N,).
+
+    ``answers``, if any, are a teacher's logits (N, views, classes) to the views of each picture.
+    """
 
     images: Tensor
     targets: Tensor
+    answers: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -42,10 +48,11 @@ class Pictures(Dataset):
     def __getitem__(self, i: int) -> Batch:
         return self.images[i], self.targets[i]
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitems__(self, indices: list[int]) -> Batch | Taught:
         """Return a whole batch; DataLoader prefers this to item after item."""
         chosen = torch.as_tensor(indices)
-        return self.images[chosen], self.targets[chosen]
+        batch = self.images[chosen], self.targets[chosen]
+        return batch if self.answers is None else (*batch, self.answers[chosen])
 
 
 class Streamed(Dataset):

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -13,13 +15,22 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from class_pictures import noisy_picture  # noqa: E402
-from training.augmentation import RandomCrop, augment, erase, part  # noqa: E402
+from training.augmentation import (  # noqa: E402
+    Moves,
+    RandomCrop,
+    draw,
+    erase,
+    move,
+    nearest_view,
+    part,
+    views,
+)
 from training.order import ShuffleByEpoch, seeded  # noqa: E402
 
 
 def test_augmentation_moves_mirrors_and_nothing_else() -> None:
     images = torch.randint(0, 256, (64, 12, 12, 3), dtype=torch.uint8)
-    result = augment(images, 3, True, seeded(1))
+    result = move(images, draw(64, 3, True, seeded(1)))
     assert result.shape == images.shape
     assert result.dtype == torch.uint8
     padded = np.pad(images.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)), mode='reflect')
@@ -40,7 +51,24 @@ def test_augmentation_moves_mirrors_and_nothing_else() -> None:
 
 def test_augmentation_can_be_switched_off() -> None:
     images = torch.randint(0, 256, (4, 8, 8, 3), dtype=torch.uint8)
-    assert torch.equal(augment(images, 0, False, seeded(1)), images)
+    assert torch.equal(move(images, draw(4, 0, False, seeded(1))), images)
+
+
+@pytest.mark.parametrize(('shift', 'count'), [(0, 2), (1, 18), (2, 18), (4, 18)])
+def test_the_view_nearest_to_a_move_is_close_to_it(shift: int, count: int) -> None:
+    moves = draw(500, shift, True, seeded(1))
+    seen = views(shift)
+    assert len(seen) == count
+    nearest = torch.tensor([seen[i] for i in nearest_view(moves, shift).tolist()])
+    assert torch.equal(nearest[:, 0].bool(), moves.mirrored)
+    for by, near in ((moves.up, nearest[:, 1]), (moves.left, nearest[:, 2])):
+        assert (by - near).abs().max() <= math.ceil(shift / 3)
+    assert len(nearest.unique(dim=0)) == count
+
+
+def test_a_view_is_nearest_to_itself() -> None:
+    mirrored, up, left = (torch.tensor(values) for values in zip(*views(4), strict=True))
+    assert nearest_view(Moves(up, left, mirrored), 4).tolist() == list(range(18))
 
 
 def test_a_square_is_painted_over_each_picture() -> None:

@@ -16,38 +16,12 @@ pytest.importorskip('pytorch_lightning')
 
 from class_pictures import color_members, write_zip  # noqa: E402
 from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
+from tiny_runs import arguments  # noqa: E402
 from training import pictures, train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
 from training.learner import rate_share  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
-
-RECIPES = Path(train.__file__).parent / 'recipes'
-TINY = {
-    'trainer.accelerator': 'cpu',
-    'trainer.precision': '32-true',
-    'trainer.enable_model_summary': 'false',
-    'data.batch_size': '16',
-    'model.architecture.base_e': '16',
-    'model.architecture.incr_e': '0',
-    'model.architecture.fires': '2',
-    'model.optimizer': 'sgd',
-    'model.learning_rate': '0.05',
-    'model.momentum': '0.9',
-}
-
-
-def arguments(data: Path, out: Path, epochs: int, **more: str) -> list[str]:
-    """Return a command line: the shipped recipe, with a network and steps for a test."""
-    values = {
-        **TINY,
-        'data.path': str(data),
-        'trainer.default_root_dir': str(out),
-        'trainer.max_epochs': str(epochs),
-        **{key.replace('__', '.'): value for key, value in more.items()},
-    }
-    recipe = ['--config', str(RECIPES / 'cifar10.yaml')]
-    return recipe + [part for key, value in values.items() for part in (f'--{key}', value)]
 
 
 def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of training.train that take seconds, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[1] / 'training' / 'recipes'
+TINY = {
+    'trainer.accelerator': 'cpu',
+    'trainer.precision': '32-true',
+    'trainer.enable_model_summary': 'false',
+    'data.batch_size': '16',
+    'model.architecture.base_e': '16',
+    'model.architecture.incr_e': '0',
+    'model.architecture.fires': '2',
+    'model.optimizer': 'sgd',
+    'model.learning_rate': '0.05',
+    'model.momentum': '0.9',
+}
+
+
+def arguments(data: Path, out: Path, epochs: int, **more: str) -> list[str]:
+    """Return a command line: the shipped recipe, with a network and steps for a test."""
+    values = {
+        **TINY,
+        'data.path': str(data),
+        'trainer.default_root_dir': str(out),
+        'trainer.max_epochs': str(epochs),
+        **{key.replace('__', '.'): value for key, value in more.items()},
+    }
+    recipe = ['--config', str(RECIPES / 'cifar10.yaml')]
+    return recipe + [part for key, value in values.items() for part in (f'--{key}', value)]

@@ -1,0 +1,175 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A teacher's answers: kept for the pictures they are to, and learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
+pytest.importorskip('pytorch_lightning')
+
+from class_pictures import COLORS, color_members, write_zip  # noqa: E402
+from sqz_perception.errors import DataError, TrainingError  # noqa: E402
+from tiny_runs import arguments  # noqa: E402
+from training import answers, train  # noqa: E402
+from training.augmentation import views  # noqa: E402
+from training.learner import Learner, distance, load  # noqa: E402
+from training.sources import ArchiveSource  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+
+@pytest.fixture(scope='module')
+def teacher(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the checkpoint of a network that knows the colours."""
+    folder = tmp_path_factory.mktemp('teacher')
+    cli = train.train(arguments(colors, folder, 4))
+    assert cli.trainer.callback_metrics['val/top1'] == 1
+    return folder / 'best.ckpt'
+
+
+@pytest.fixture(scope='module')
+def told(teacher: Path, colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of its answers."""
+    path = tmp_path_factory.mktemp('answers') / 'answers.npz'
+    assert answers.main([str(teacher), '--data', str(colors), '-o', str(path)]) == 0
+    return path
+
+
+def test_answers_are_the_teacher_s_to_each_view_of_each_picture(
+    teacher: Path, told: Path, colors: Path
+) -> None:
+    source = ArchiveSource(str(colors))
+    found = answers.read(str(told), source, 32, 4)
+    assert found.shape == (72, 18, 3)
+    number, view = 50, views(4).index((True, 0, 0))
+    name, target = source.split('train')[number]
+    picture = torch.from_numpy(source.picture(name)[None, :, ::-1, ::-1].copy())  # mirrored, RGB
+    with torch.inference_mode():
+        logits = load(str(teacher))(picture)[0]
+    assert found[number, view].argmax() == target
+    assert found[number, view].float() == pytest.approx(logits, abs=0.05)
+
+
+def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
+    first, second = load(str(teacher)), load(str(teacher))
+    with torch.no_grad():
+        second.net.conv10.bias.add_(torch.tensor([2.0, 0.0, 0.0]))
+    images = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8)
+    alone, both = (answers.answer(teachers, images, 0) for teachers in ([first], [first, second]))
+    apart = (both - alone).float().reshape(-1, 3)
+    assert apart == pytest.approx(np.tile([1, 0, 0], (10, 1)), abs=0.05)
+
+
+def test_what_the_teacher_says_is_learned_and_not_the_classes(
+    told: Path, teacher: Path, colors: Path, tmp_path: Path
+) -> None:
+    """The same pictures and answers, and each colour called by the next one's name."""
+    source = ArchiveSource(str(colors))
+    turned = answers.read(str(told), source, 32, 4).roll(1, dims=2)
+    answers.write(tmp_path / 'turned.npz', turned, source, 32, 4)
+    more = {'data__answers': str(tmp_path / 'turned.npz'), 'model__teacher_share': '1'}
+    cli = train.train(arguments(colors, tmp_path / 'run', 4, **more))
+    assert cli.trainer.callback_metrics['val/top1'] == 0
+
+
+def test_a_resumed_run_is_taught_the_same(
+    told: Path,
+    colors: Path,
+    tmp_path: Path,
+    train_until: Callable[[list[str], int], None],
+) -> None:
+    whole, broken = (
+        arguments(colors, tmp_path / name, 2, data__answers=str(told))
+        for name in ('whole', 'broken')
+    )
+    train.train(whole)
+    train_until(broken, 1)
+    train.train([*broken, '--ckpt_path', str(tmp_path / 'broken' / 'last.ckpt')])
+    first, second = (
+        torch.load(tmp_path / name / 'last.ckpt', weights_only=True)['state_dict']
+        for name in ('whole', 'broken')
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_the_distance_is_none_from_the_same_answers_and_alike_at_any_temperature() -> None:
+    logits, other = torch.randn(
+        2, 64, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    assert distance(logits, logits + 3, 2.0) == pytest.approx(0, abs=1e-6)
+    warm, hot = (distance(0.01 * logits, 0.01 * other, t).item() for t in (1.0, 10.0))
+    assert warm == pytest.approx(hot, rel=0.02)
+    assert warm > 0
+
+
+def test_answers_to_other_pictures_are_refused(told: Path, tmp_path: Path) -> None:
+    fewer = write_zip(tmp_path / 'fewer.zip', color_members(23, 4))
+    with pytest.raises(DataError, match='for other pictures'):
+        answers.read(str(told), ArchiveSource(str(fewer)), 32, 4)
+
+
+def test_answers_for_another_shift_or_size_are_refused(told: Path, colors: Path) -> None:
+    source = ArchiveSource(str(colors))
+    with pytest.raises(DataError, match=r'other shift \(4\) than the recipe has \(3\)'):
+        answers.read(str(told), source, 32, 3)
+    with pytest.raises(DataError, match=r'other size \(32\)'):
+        answers.read(str(told), source, 24, 4)
+
+
+@pytest.mark.parametrize('damage', ['cut', 'text', 'other', 'shape', 'gone'])
+def test_a_file_of_no_answers_is_refused(
+    told: Path, colors: Path, tmp_path: Path, damage: str
+) -> None:
+    path, source = tmp_path / 'bad.npz', ArchiveSource(str(colors))
+    if damage == 'cut':
+        path.write_bytes(told.read_bytes()[:900])
+    if damage == 'text':
+        path.write_text('answers')
+    if damage == 'other':
+        np.savez(path, weights=np.zeros(3))
+    if damage == 'shape':
+        answers.write(path, torch.zeros(72, 18, 4, dtype=torch.float16), source, 32, 4)
+    with pytest.raises(DataError, match='no such file' if damage == 'gone' else 'no answers'):
+        answers.read(str(path), source, 32, 4)
+
+
+def test_answers_are_refused_where_pictures_are_streamed(
+    told: Path, colors: Path, tmp_path: Path
+) -> None:
+    more = {'data__answers': str(told), 'data__memory_gib': '0', 'data__workers': '0'}
+    with pytest.raises(DataError, match='raise --data.memory_gib to 1'):
+        train.train(arguments(colors, tmp_path, 1, **more))
+
+
+def test_a_teacher_of_other_classes_is_refused(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = {name: data for name, data in color_members(2, 1).items() if 'red' not in name}
+    data = write_zip(tmp_path / 'two.zip', two)
+    out = tmp_path / 'answers.npz'
+    assert answers.main([str(teacher), '--data', str(data), '-o', str(out)]) == 1
+    assert 'trained for other classes' in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize('shift', ['-1', '32'])
+def test_a_shift_that_leaves_nothing_is_refused(
+    teacher: Path, colors: Path, tmp_path: Path, shift: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [str(teacher), '--data', str(colors), '--shift', shift, '-o', str(tmp_path / 'a.npz')]
+    assert answers.main(line) == 1
+    assert '--shift' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('values', [{'teacher_share': 1.5}, {'temperature': 0.0}])
+def test_shares_and_temperatures_that_can_not_be_are_refused(values: dict[str, float]) -> None:
+    from training.architecture import PRESETS
+
+    with pytest.raises(TrainingError, match='must be between'):
+        Learner(PRESETS['squeezenet_small'], tuple(COLORS), 32, **values)
