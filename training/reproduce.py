@@ -134,13 +134,14 @@ def _together(runs: Sequence[Run], options: argparse.Namespace, bar: tqdm) -> li
 
 
 def tell(runs: Sequence[Run], folder: Path) -> None:
-    """Measure the times, one network after the other; write tables and plots into ``folder``."""
-    times: dict[str, Row] = {}
-    for run in tqdm(runs, 'times', unit=' networks'):
-        name = run.experiment.name
-        if name not in times:
-            learner = load(str(run.checkpoint))
-            times[name] = {'forward_ms': forward_ms(learner), 'step_ms': step_ms(learner)}
+    """Measure the times, the networks in turns; write tables and plots into ``folder``."""
+    checkpoints = {run.experiment.name: str(run.checkpoint) for run in runs}
+    learners = [load(path) for path in checkpoints.values()]
+    forwards, steps = forward_ms(learners), step_ms(learners)
+    times: dict[str, Row] = {
+        name: {'forward_ms': forward, 'step_ms': step}
+        for name, forward, step in zip(checkpoints, forwards, steps, strict=True)
+    }
     rows = [{**run.row(), **times[run.experiment.name]} for run in runs]
     summaries = report.summarise(rows)
     paper = {run.experiment.name: run.experiment.paper for run in runs}

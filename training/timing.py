@@ -1,26 +1,55 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a network takes on this machine: to answer, and to learn."""
+"""
+How long networks take on this machine: to answer, and to learn.
+
+They take turns: a machine that other work slows for a while slows all of them alike, and what is
+compared are their medians over all rounds.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
 from torch.nn.functional import cross_entropy
+from tqdm import tqdm
 
 from training.learner import Learner
 
-FORWARDS, STEPS = 200, 7
-WARM = 2  # of either, that do not count
+FORWARD_ROUNDS, FORWARDS = 20, 10  # calls of a network in each round
+STEP_ROUNDS, STEPS = 5, 2
+WARM = 2  # calls in each round that do not count
 PICTURES = 128  # of a step, as in recipes/experiments.yaml
 THREADS = 2  # of OpenVINO
 
+Call = Callable[[], object]
 
-def forward_ms(learner: Learner) -> float:
-    """Return the median time of its network for one picture in OpenVINO, fp32, two threads."""
+
+def forward_ms(learners: Sequence[Learner]) -> list[float]:
+    """Return each network's median time for one picture in OpenVINO, fp32, two threads."""
+    calls = [_forward(learner) for learner in learners]
+    return [1e3 * t for t in in_turns(calls, FORWARD_ROUNDS, FORWARDS, 'answering')]
+
+
+def step_ms(learners: Sequence[Learner]) -> list[float]:
+    """Return the median time of a training step in PyTorch, bf16, for each of its pictures."""
+    calls = [_step(learner) for learner in learners]
+    return [1e3 * t / PICTURES for t in in_turns(calls, STEP_ROUNDS, STEPS, 'learning')]
+
+
+def in_turns(calls: Sequence[Call], rounds: int, times: int, title: str) -> list[float]:
+    """Return the median seconds of each call, which is made so many times in each round."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in tqdm(range(rounds), title, unit=' rounds'):
+        for call, found in zip(calls, seconds, strict=True):
+            found += [_seconds(call) for _ in range(WARM + times)][WARM:]
+    return [median(found) for found in seconds]
+
+
+def _forward(learner: Learner) -> Call:
     import openvino as ov
 
     size = learner.description['size']
@@ -28,11 +57,10 @@ def forward_ms(learner: Learner) -> float:
     model = ov.convert_model(learner.net.eval(), example_input=picture)
     settings = {'INFERENCE_NUM_THREADS': THREADS, 'INFERENCE_PRECISION_HINT': 'f32'}
     request = ov.Core().compile_model(model, 'CPU', settings).create_infer_request()
-    return 1e3 * _median_seconds(lambda: request.infer([picture.numpy()]), FORWARDS)
+    return lambda: request.infer([picture.numpy()])
 
 
-def step_ms(learner: Learner) -> float:
-    """Return the median time of a training step in PyTorch, bf16, for each of its pictures."""
+def _step(learner: Learner) -> Call:
     size, classes = learner.description['size'], len(learner.description['labels'])
     images = torch.randint(256, (PICTURES, size, size, 3), dtype=torch.uint8)
     targets = torch.randint(classes, (PICTURES,))
@@ -46,13 +74,10 @@ def step_ms(learner: Learner) -> float:
         optimizer.step()
         optimizer.zero_grad()
 
-    return 1e3 * _median_seconds(step, STEPS) / PICTURES
+    return step
 
 
-def _median_seconds(call: Callable[[], object], count: int) -> float:
-    times = []
-    for _ in range(WARM + count):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return median(times[WARM:])
+def _seconds(call: Call) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
