@@ -61,6 +61,8 @@ class Architecture:
         fires: Number of fire modules.
         bypass: 'none'; 'simple': add a module's input to its output where they fit; 'complex':
             where they do not fit, through a 1x1 convolution that makes them.
+        add_first: Add before the ReLU and not after it as in the paper. With ``norm`` it is always
+            so: sums of rectified outputs only grow, and a norm does not hold them back.
         stem: 'v1.0', 'v1.1', and 'small', 'late' or 'tiny' for 32x32 pictures: the first layer and
             the pools.
         norm: Batch norm after every convolution but the last.
@@ -77,6 +79,7 @@ class Architecture:
     squeeze_ratio: float = 0.125
     fires: int = 8
     bypass: str = 'none'
+    add_first: bool = False
     stem: str = 'v1.0'
     norm: bool = False
     classes: int = 1000

@@ -45,6 +45,7 @@ class Fire(nn.Module):
         expand3x3: int,
         norm: bool = False,
         bypass: str = 'none',
+        add_first: bool = False,
     ) -> None:
         """``bypass`` as in Architecture: where it does not fit, nothing is added."""
         super().__init__()
@@ -61,9 +62,7 @@ class Fire(nn.Module):
             self.project = nn.Conv2d(channels, expand, 1, bias=not norm)
             self.project_norm = _norm(expand, norm)
         self.bypass = self.project is not None or (bypass != 'none' and fits)
-        # As in the paper without norm and as in residual networks with it: sums of rectified
-        # outputs only grow, and a norm does not hold them back (models/README.md).
-        self.add_first = self.bypass and norm
+        self.add_first = self.bypass and (norm or add_first)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, expand1x1 + expand3x3, H, W) for ``x`` (N, channels, H, W)."""
@@ -95,7 +94,7 @@ class SqueezeNet(nn.Module):
         for i in range(a.fires):
             squeeze, expand1x1, expand3x3 = a.fire(i)
             self.fires[f'fire{i + 2}'] = Fire(
-                channels, squeeze, expand1x1, expand3x3, a.norm, a.bypass
+                channels, squeeze, expand1x1, expand3x3, a.norm, a.bypass, a.add_first
             )
             if i + 1 in pools:
                 self.fires[f'pool{i + 2}'] = max_pool()

@@ -29,6 +29,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from sqz_perception.errors import CheckpointInvalid, SqzError
 from training import processes
+from training.architecture import Architecture
 from training.data import PictureData
 from training.export import load_description
 from training.learner import Learner
@@ -52,8 +53,8 @@ then:
   python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net --release 1
 """
 
-# Of a checkpoint's description: what a run that goes on from it has too.
-SAME = ('architecture', 'baseline', 'color', 'mean', 'std', 'train_from')
+# Of a checkpoint's description: what a run that goes on from it has too, beside the architecture.
+SAME = ('baseline', 'color', 'mean', 'std', 'train_from')
 
 
 class Cli(LightningCLI):
@@ -104,7 +105,9 @@ def keep_metrics(root: Path) -> None:
 def check_resumable(path: str, description: dict[str, Any]) -> None:
     """Raise CheckpointInvalid where ``path`` is no checkpoint of the network described."""
     found = load_description(path)
-    if any(found[key] != description[key] for key in SAME):
+    # Of an earlier version, it may say less than this one.
+    same = Architecture(**found['architecture']) == Architecture(**description['architecture'])
+    if not same or any(found[key] != description[key] for key in SAME):
         raise CheckpointInvalid(
             f'{path} is of another network; resume with the recipe that it was trained with'
         )

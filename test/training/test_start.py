@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,10 +100,11 @@ def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
         ({}, 'bgr', with_one_step),
         ({'stem': 'v1.1', 'bypass': 'complex'}, 'bgr', with_one_step),
         ({'stem': 'small', 'bypass': 'simple'}, 'rgb', shared_values),
+        ({'stem': 'late', 'bypass': 'simple', 'add_first': True}, 'rgb', with_one_step),
     ],
 )
 def test_a_network_begins_with_the_files_answers(
-    start: Start, changes: dict[str, str], color: str, like: Callable[[Model], Model]
+    start: Start, changes: dict[str, Any], color: str, like: Callable[[Model], Model]
 ) -> None:
     architecture = replace(TINY, **changes)
     path = start(like, architecture, color)
@@ -117,6 +119,19 @@ def test_a_network_begins_with_the_files_answers(
         np.testing.assert_allclose(
             answers(begun, picture), reference.logits(model, picture), rtol=1e-3, atol=1e-4
         )
+
+
+def test_a_network_trained_with_norms_goes_on_without(start: Start) -> None:
+    with_norm = replace(TINY, stem='late', bypass='simple', norm=True)
+    path = start(architecture=with_norm)
+    begun = learner(path, replace(with_norm, norm=False, add_first=True))
+    model = file.read(path)
+    picture = self_test_picture(5, model.input)
+    expected = reference.logits(model, picture)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(answers(begun, picture), expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ArchitectureInvalid, match='has add fire3'):
+        learner(path, replace(with_norm, norm=False))
 
 
 def test_the_deep_compressed_model_is_the_recipes_network(
