@@ -109,10 +109,8 @@ def answer(teachers: Sequence[Learner], images: Tensor, shift: int) -> Tensor:
 
 def write(path: Path, answers: Tensor, source: Source, size: int, shift: int) -> None:
     """Write ``answers`` and which pictures they are for; never half of them."""
-    new = path.with_name(f'{path.name}.new')
-    with new.open('wb') as output:
+    with command.replacing(path) as new, new.open('wb') as output:
         np.savez(output, answers=answers.numpy(), **_about(source, size, shift))
-    new.replace(path)
 
 
 def read(path: str, source: Source, size: int, shift: int) -> Tensor:

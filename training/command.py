@@ -7,7 +7,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -90,12 +91,21 @@ def check_folder(path: Path) -> None:
         raise DataError(f'{path}: there is no folder {path.parent}; make it first')
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the path to write to; ``path`` is then that file, or, after an error, what it was."""
+    new = path.with_name(f'{path.name}.new')
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write ``rows``, which have the same columns; never half of them."""
-    new = path.with_name(f'{path.name}.new')
-    with new.open('w', newline='', encoding='utf-8') as output:
+    with replacing(path) as new, new.open('w', newline='', encoding='utf-8') as output:
         print_csv(rows, output)
-    new.replace(path)
 
 
 def print_csv(rows: Sequence[Row], output: TextIO) -> None:

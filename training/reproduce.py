@@ -34,6 +34,7 @@ examples:
   python -m training.reproduce cifar10.zip --list
   python -m training.reproduce cifar10.zip --table
   python -m training.reproduce cifar10.zip --only bypass depth --epochs 12 -o runs/longer
+  python -m training.reproduce cifar10.zip --only "75 % 3x3" "simple bypass" --seeds 1
 """
 
 
@@ -46,10 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--only',
         nargs='+',
-        choices=groups,
-        metavar='GROUP',
+        choices=[*groups, *(experiment.name for experiment in every())],
+        metavar='GROUP_OR_ROW',
         default=groups,
-        help=f'of {", ".join(groups)}',
+        help=f'groups of rows ({", ".join(groups)}), or rows by their names in the table',
     )
     parser.add_argument(
         '--seeds', type=at_least_one, default=3, help='at most, for each experiment'
@@ -65,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    experiments = [experiment for experiment in every() if experiment.group in options.only]
+    only = set(options.only)
+    experiments = [each for each in every() if only & {each.group, each.name}]
     epochs = options.epochs or recipe_epochs()
     runs = with_needed(
         [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqz_perception.errors import DataError, TrainingError
-from training.command import Row
+from training.command import Row, replacing
 from training.cost import measure
 from training.experiments import BASE, SEEDS, Experiment
 from training.learner import load
@@ -112,9 +112,8 @@ class Run:
             **outcome(self.folder),
             **costs(self.checkpoint),
         }
-        temporary = self.folder / f'{RESULT}.part'
-        temporary.write_text(json.dumps(result, indent=1), encoding='utf-8')
-        temporary.replace(self.folder / RESULT)
+        with replacing(self.folder / RESULT) as new:
+            new.write_text(json.dumps(result, indent=1), encoding='utf-8')
         return result
 
     def _train(self, data: Path, threads: int) -> None:

@@ -117,6 +117,20 @@ def test_the_base_that_others_begin_with_is_run_too(
     assert capsys.readouterr().out.split()[1] == str(tmp_path / BASE.name / 'seed1')
 
 
+def test_single_rows_are_run_by_name(
+    colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    line = [str(colors), '-o', str(tmp_path), '--list', '--only', '75 % 3x3', 'depth']
+    assert reproduce.main(line) == 0
+    listed = capsys.readouterr().out
+    assert listed.count(f'{tmp_path}/75-pct-3x3/seed1') == 1
+    assert listed.count('fire-modules') == 7
+    assert len(listed.splitlines()) == 8
+    with pytest.raises(SystemExit):
+        reproduce.main([*line, '76 % 3x3'])
+    assert "invalid choice: '76 % 3x3'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('change', [{'longer': 2}, {'wide': True}])
 def test_what_begins_with_the_base_does_not_begin_without(
     colors: Path, tmp_path: Path, change: dict[str, Any]
