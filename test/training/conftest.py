@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,27 @@ def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], int], N
             train.train(line)
 
     return run
+
+
+@pytest.fixture
+def refusal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[[list[str]], str]:
+    """Return a function that gives what the command training.train refuses a line with."""
+    from training import train
+
+    def of(line: list[str]) -> str:
+        monkeypatch.setattr(sys, 'argv', ['train', *line])
+        try:
+            code = train.main()
+        except SystemExit as exit_:
+            code = exit_.code
+        assert code in (1, 2)
+        said = capsys.readouterr().err
+        assert 'Traceback' not in said
+        return said
+
+    return of
 
 
 @pytest.fixture

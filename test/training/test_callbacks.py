@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +45,7 @@ SHARE = ('ShareCallback', '{bits: 4}')
 QUANTISE = ('FakeQuantiseCallback', '{bits: 4}')
 
 Recipe = Callable[..., list[str]]
+Refusal = Callable[[list[str]], str]
 
 
 @pytest.fixture
@@ -228,18 +228,6 @@ def test_gathered_gradients_leave_the_exact_weights_alone(recipe: Recipe, tmp_pa
     ],
 )
 def test_wrong_values_are_told_without_a_traceback(
-    recipe: Recipe,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-    chosen: tuple[str, str],
-    message: str,
+    recipe: Recipe, refusal: Refusal, chosen: tuple[str, str], message: str
 ) -> None:
-    monkeypatch.setattr(sys, 'argv', ['train', *recipe(chosen, epochs=1)])
-    try:
-        code = train.main()
-    except SystemExit as exit_:
-        code = exit_.code
-    assert code in (1, 2)
-    error = capsys.readouterr().err
-    assert message in error
-    assert 'Traceback' not in error
+    assert message in refusal(recipe(chosen, epochs=1))
