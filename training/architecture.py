@@ -38,9 +38,8 @@ class Stem:
 STEMS = {
     'v1.0': Stem(224, 96, 7, 2, 0, (0, 3 / 8, 7 / 8), True),  # arXiv 1602.07360, table 1
     'v1.1': Stem(224, 64, 3, 2, 0, (0, 1 / 4, 1 / 2), True),  # authors' v1.1: 2.4 times fewer MACs
-    'small': Stem(32, 48, 3, 1, 1, (0, 1 / 2), False),  # ours, for CIFAR-size pictures
-    # Ours, too: the paper's third strategy, to halve late, with a pool after each third.
-    'late': Stem(32, 24, 3, 1, 1, (1 / 6, 1 / 2, 5 / 6), False),
+    # Ours, for CIFAR-size pictures: halved late, the paper's third strategy, once in each third.
+    'small': Stem(32, 24, 3, 1, 1, (1 / 6, 1 / 2, 5 / 6), False),
     'tiny': Stem(32, 96, 3, 2, 1, (0, 3 / 8, 7 / 8), False),  # v1.0's halvings on small pictures
 }
 BYPASSES = ('none', 'simple', 'complex')
@@ -63,8 +62,7 @@ class Architecture:
             where they do not fit, through a 1x1 convolution that makes them.
         add_first: Add before the ReLU and not after it as in the paper. With ``norm`` it is always
             so: sums of rectified outputs only grow, and a norm does not hold them back.
-        stem: 'v1.0', 'v1.1', and 'small', 'late' or 'tiny' for 32x32 pictures: the first layer and
-            the pools.
+        stem: 'v1.0', 'v1.1', and 'small' or 'tiny' for 32x32 pictures: first layer and pools.
         norm: Batch norm after every convolution but the last.
         classes: Number of classes.
         dropout: Share dropped before the last convolution, in training only.
@@ -138,10 +136,11 @@ PRESETS = {
     'squeezenet1_0': Architecture(),
     'squeezenet1_1': Architecture(stem='v1.1'),
     'squeezenet_small': Architecture(
-        base_e=128,
-        incr_e=128,
-        freq=4,
-        squeeze_ratio=0.25,
+        base_e=64,
+        incr_e=64,
+        pct_3x3=0.75,
+        squeeze_ratio=0.5,
+        fires=6,
         bypass='simple',
         stem='small',
         norm=True,

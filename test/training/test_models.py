@@ -172,7 +172,7 @@ def test_widening_changes_the_named_layers_only() -> None:
     [
         ('v1.0', ['pool1', 'pool4', 'pool8']),
         ('v1.1', ['pool1', 'pool3', 'pool5']),
-        ('small', ['pool1', 'pool5']),
+        ('small', ['pool2', 'pool5', 'pool8']),
     ],
 )
 def test_pools_stand_where_the_version_has_them(stem: str, pools: list[str]) -> None:

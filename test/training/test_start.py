@@ -100,7 +100,7 @@ def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
         ({}, 'bgr', with_one_step),
         ({'stem': 'v1.1', 'bypass': 'complex'}, 'bgr', with_one_step),
         ({'stem': 'small', 'bypass': 'simple'}, 'rgb', shared_values),
-        ({'stem': 'late', 'bypass': 'simple', 'add_first': True}, 'rgb', with_one_step),
+        ({'stem': 'small', 'bypass': 'simple', 'add_first': True}, 'rgb', with_one_step),
     ],
 )
 def test_a_network_begins_with_the_files_answers(
@@ -122,7 +122,7 @@ def test_a_network_begins_with_the_files_answers(
 
 
 def test_a_network_trained_with_norms_goes_on_without(start: Start) -> None:
-    with_norm = replace(TINY, stem='late', bypass='simple', norm=True)
+    with_norm = replace(TINY, stem='small', bypass='simple', norm=True)
     path = start(architecture=with_norm)
     begun = learner(path, replace(with_norm, norm=False, add_first=True))
     model = file.read(path)
