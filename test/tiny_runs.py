@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+# A command line, and the exit codes that it may end with -> what training.train refuses it with.
+Refusal = Callable[..., str]
 
 RECIPES = Path(__file__).parents[1] / 'training' / 'recipes'
 TINY = {

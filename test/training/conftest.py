@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from class_pictures import color_members, write_zip
+from tiny_runs import Refusal
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 
@@ -58,19 +59,17 @@ def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], int], N
 
 
 @pytest.fixture
-def refusal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Callable[[list[str]], str]:
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Refusal:
     """Return a function that gives what the command training.train refuses a line with."""
     from training import train
 
-    def of(line: list[str]) -> str:
+    def of(line: list[str], codes: tuple[int, ...] = (1, 2)) -> str:
         monkeypatch.setattr(sys, 'argv', ['train', *line])
         try:
             code = train.main()
         except SystemExit as exit_:
             code = exit_.code
-        assert code in (1, 2)
+        assert code in codes
         said = capsys.readouterr().err
         assert 'Traceback' not in said
         return said

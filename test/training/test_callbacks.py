@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 pytest.importorskip('pytorch_lightning')
 
+from tiny_runs import Refusal  # noqa: E402
 from training import callbacks, train  # noqa: E402
 from training.assemble import Identity  # noqa: E402
 from training.callbacks import rounded  # noqa: E402
@@ -45,7 +46,6 @@ SHARE = ('ShareCallback', '{bits: 4}')
 QUANTISE = ('FakeQuantiseCallback', '{bits: 4}')
 
 Recipe = Callable[..., list[str]]
-Refusal = Callable[[list[str]], str]
 
 
 @pytest.fixture

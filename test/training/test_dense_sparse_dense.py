@@ -14,6 +14,7 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 pytest.importorskip('pytorch_lightning')
 
 from sqz_perception.errors import CompressionFailed  # noqa: E402
+from tiny_runs import Refusal  # noqa: E402
 from training import train  # noqa: E402
 from training.callbacks import weights_of  # noqa: E402
 from training.learner import Learner, rate_share  # noqa: E402
@@ -46,7 +47,6 @@ EPOCH = 4  # steps, of 16 pictures each
 RATE = 0.05
 
 Recipe = Callable[..., list[str]]
-Refusal = Callable[[list[str]], str]
 
 
 @pytest.fixture

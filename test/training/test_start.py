@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from sqz_perception.model.network import (  # noqa: E402
     self_test_picture,
 )
 from tiny import tiny_model, with_one_step  # noqa: E402
+from tiny_runs import Refusal  # noqa: E402
 from training import assemble, deep_compressed, export, reference, train  # noqa: E402
 from training.architecture import PRESETS, Architecture  # noqa: E402
 from training.archive import Archive  # noqa: E402
@@ -285,15 +285,12 @@ def test_wrong_values_are_told_in_one_line(
     colors: Path,
     tmp_path: Path,
     start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    refusal: Refusal,
     change: dict[str, str],
     message: str,
 ) -> None:
-    line = recipe(colors, tmp_path / 'out', start(), **change)
-    monkeypatch.setattr(sys, 'argv', ['train', *line])
-    assert train.main() == 1
-    (error,) = [row for row in capsys.readouterr().err.splitlines() if 'error' in row]
+    said = refusal(recipe(colors, tmp_path / 'out', start(), **change), (1,))
+    (error,) = [row for row in said.splitlines() if 'error' in row]
     assert error.startswith('error: ')
     assert message in error
     assert not (tmp_path / 'out').exists()

@@ -16,14 +16,12 @@ pytest.importorskip('pytorch_lightning')
 
 from class_pictures import color_members, write_zip  # noqa: E402
 from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
-from tiny_runs import arguments  # noqa: E402
+from tiny_runs import Refusal, arguments  # noqa: E402
 from training import pictures, train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
 from training.learner import rate_share  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
-
-Refusal = Callable[[list[str]], str]
 
 
 def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path) -> None:
@@ -114,7 +112,7 @@ def test_data_that_trains_nothing_is_one_line_before_training(
 ) -> None:
     one = {n: data for n, data in color_members(2, 1).items() if '/red/' in n}
     path = write_zip(tmp_path / 'one.zip', one)
-    error = refusal(arguments(path, tmp_path / 'out', 1)).strip().splitlines()[-1]
+    error = refusal(arguments(path, tmp_path / 'out', 1), (1,)).strip().splitlines()[-1]
     assert error.startswith('error: ')
     assert 'one class only in train/, red' in error
 
@@ -131,7 +129,7 @@ def test_a_picture_that_a_worker_can_not_read_is_one_line(
         data__memory_gib='0',
         data__workers='1',
     )
-    error = refusal(line).strip().splitlines()[-1]
+    error = refusal(line, (1,)).strip().splitlines()[-1]
     assert error.startswith('error: ')
     assert error.endswith("train/red/0003.png can't be decoded; remove or replace it")
 
