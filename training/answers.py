@@ -4,8 +4,9 @@
 Keep a large network's answers to the training pictures, for a small one to learn from.
 
 The teacher is any checkpoint of training.train; of several teachers the answers are averaged. It
-sees each picture as training.train moves it: in the middle, shifted to eight sides, and all of
-these mirrored. To ask it in every step would take as long as the small network's own training.
+sees the pictures as training.train changes them in its first epochs, and the small network sees
+these epochs over and over: what it learns is the answer to the very picture. To ask the teacher in
+every step would take as long as the small network's own training.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +26,20 @@ from tqdm import tqdm
 
 from sqz_perception.errors import DataError
 from training import command
-from training.augmentation import Moves, move, views
+from training.augmentation import Augmentation, change, draw
 from training.learner import Learner, load
 from training.pictures import read_split
 from training.sources import SOURCES, Source
 
 EXAMPLES = """\
 examples:
-  python -m training.answers runs/teacher/best.ckpt --data cifar10.zip -o runs/answers.npz
+  python -m training.answers runs/teacher/last.ckpt --data cifar10.zip -o runs/answers.npz
   python -m training.answers first.ckpt second.ckpt --data cifar10.zip -o runs/answers.npz
   python -m training.answers runs/teacher/best.ckpt --data ~/cifar --source cifar10 \\
-      --shift 2 -o runs/answers.npz
+      --shift 2 --erase 0 --mix 0 --epochs 24 -o runs/answers.npz
 
 then:
-  python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
-      --data.answers runs/answers.npz
+  python -m training.train --config training/recipes/cifar10_taught.yaml --data.path cifar10.zip
 """
 BATCH = 250  # pictures
 
@@ -52,8 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--data', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--source', default='archive', choices=SOURCES, help='what --data is')
     parser.add_argument(
-        '--shift', type=int, default=4, help="the recipe's data.shift, pixels (default: 4)"
+        '--epochs', type=command.at_least_one, default=12, help='to keep (default: 12)'
     )
+    recipe = parser.add_argument_group('as the recipe has them that the answers are for')
+    recipe.add_argument('--shift', type=int, default=4, help='data.shift (default: 4)')
+    recipe.add_argument('--no-flip', dest='flip', action='store_false', help='data.flip is false')
+    recipe.add_argument('--erase', type=int, default=8, help='data.erase (default: 8)')
+    recipe.add_argument('--mix', type=float, default=0.5, help='data.mix (default: 0.5)')
+    recipe.add_argument('--seed', type=int, default=1, help='seed_everything (default: 1)')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.npz')
     return command.run(_answers, parser.parse_args(arguments))
 
@@ -70,76 +77,84 @@ def _answers(options: argparse.Namespace) -> None:
                 'another size than the other teachers; choose teachers of these pictures'
             )
     (size,) = sizes
-    if not 0 <= options.shift < size:
-        raise DataError(f'--shift {options.shift} must be at least 0 and less than {size} pixels')
+    how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
+    how.check(size)
     images = read_split(source, 'train', size).images
-    answers = answer(teachers, images, options.shift)
-    write(options.output, answers, source, size, options.shift)
+    answers = answer(teachers, images, how, options.epochs)
+    write(options.output, answers, source, size, how)
     print(
-        f'{options.output}: {len(answers):,} pictures, {answers.shape[1]} views of each, '
+        f'{options.output}: {len(answers):,} pictures in {options.epochs} epochs, '
         f'{options.output.stat().st_size:,} bytes'
     )
 
 
 @torch.inference_mode()
-def answer(teachers: Sequence[Learner], images: Tensor, shift: int) -> Tensor:
+def answer(teachers: Sequence[Learner], images: Tensor, how: Augmentation, epochs: int) -> Tensor:
     """
-    Return the teachers' mean logits, float16 (N, views, classes), to ``views(shift)``.
+    Return the teachers' mean logits, float16 (N, epochs, classes), to the changed pictures.
 
     ``images`` is uint8 (N, S, S, 3) in RGB order.
     """
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     for teacher in teachers:
         teacher.to(device).eval()
-    seen = views(shift)
+    count, size = images.shape[:2]
     classes = len(teachers[0].description['labels'])
-    answers = torch.empty(len(images), len(seen), classes, dtype=torch.float16)
-    starts = range(0, len(images), BATCH)
-    for start in tqdm(starts, 'asking', unit_scale=BATCH, unit=' pictures', disable=None):
-        some = images[start : start + BATCH]
-        for i, (mirrored, up, left) in enumerate(seen):
-            n = len(some)
-            moves = Moves(torch.full((n,), up), torch.full((n,), left), torch.full((n,), mirrored))
-            batch = move(some, moves).to(device)
+    answers = torch.empty(count, epochs, classes, dtype=torch.float16)
+    bar = tqdm(total=epochs * count, desc='asking', unit=' pictures', disable=None)
+    for epoch in range(epochs):
+        changes = draw(count, size, how, epoch)
+        for which in torch.arange(count).split(BATCH):
+            own = changes[which]
+            batch = change(images[which], own, images[own.other], changes[own.other])
             with torch.autocast(device, torch.bfloat16):
-                logits = torch.stack([teacher(batch) for teacher in teachers]).mean(0)
-            answers[start : start + BATCH, i] = logits.cpu()
+                logits = torch.stack([teacher(batch.to(device)) for teacher in teachers]).mean(0)
+            answers[which, epoch] = logits.half().cpu()
+            bar.update(len(which))
+    bar.close()
     return answers
 
 
-def write(path: Path, answers: Tensor, source: Source, size: int, shift: int) -> None:
+def write(path: Path, answers: Tensor, source: Source, size: int, how: Augmentation) -> None:
     """Write ``answers`` and which pictures they are for; never half of them."""
     with command.replacing(path) as new, new.open('wb') as output:
-        np.savez(output, answers=answers.numpy(), **_about(source, size, shift))
+        np.savez(output, answers=answers.numpy(), **_about(source, size, how))
 
 
-def read(path: str, source: Source, size: int, shift: int) -> Tensor:
-    """Return the answers to the training pictures of ``source``. Raises DataError."""
+def read(path: str, source: Source, size: int, how: Augmentation) -> Tensor:
+    """
+    Return the answers to the training pictures of ``source``: float16 (N, epochs, classes).
+
+    Raises DataError where they are for others, or for pictures that are changed in another way.
+    """
+    about = _about(source, size, how)
     try:
         with np.load(path, allow_pickle=False) as found:
             answers = torch.from_numpy(found['answers'])
-            about = {key: found[key].item() for key in _about(source, size, shift)}
+            known = {key: found[key].item() for key in about}
     except FileNotFoundError as error:
         raise DataError(f'{path}: no such file; training.answers writes it') from error
     except Exception as error:  # whatever zipfile and numpy do with other bytes
         raise DataError(f'{path} holds no answers of training.answers; make them anew') from error
-    for key, wanted in _about(source, size, shift).items():
-        if about[key] != wanted:
+    for key, wanted in about.items():
+        if known[key] != wanted:
             raise DataError(
-                f'{path} is for other {key} ({about[key]}) than the recipe has ({wanted}); '
+                f'{path} is for other {key} ({known[key]}) than the recipe has ({wanted}); '
                 'ask the teacher again with training.answers'
             )
-    expected = (len(source.split('train')), len(views(shift)), len(source.labels))
-    if answers.shape != expected or answers.dtype != torch.float16:
+    count, classes = len(source.split('train')), len(source.labels)
+    shape = answers.shape
+    fits = len(shape) == 3 and shape[0] == count and shape[1] > 0 and shape[2] == classes
+    if not fits or answers.dtype != torch.float16:
         raise DataError(f'{path} holds no answers of training.answers; make them anew')
     return answers
 
 
-def _about(source: Source, size: int, shift: int) -> dict[str, Any]:
+def _about(source: Source, size: int, how: Augmentation) -> dict[str, Any]:
     """Return what answers depend on, beside the teachers."""
     listed = repr((source.labels, list(source.split('train'))))
     pictures = hashlib.sha256(listed.encode()).hexdigest()[:16]
-    return {'pictures': pictures, 'size': size, 'shift': shift}
+    return {'pictures': pictures, 'size': size, **asdict(how)}
 
 
 if __name__ == '__main__':

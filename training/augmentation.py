@@ -3,22 +3,23 @@
 """
 Pictures changed at random in training.
 
-Shifts, flips and grey squares work on whole batches, by indexing: on two cores the usual way,
+All but random crops work on whole batches, by indexing: on two cores the usual way,
 picture by picture, costs as much as the network itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from training.order import ShuffleByEpoch
+from sqz_perception.errors import DataError
+from training.order import ShuffleByEpoch, seeded
 
 GREY = 128
 AREA = (0.08, 1.0)  # of a random crop, in parts of the picture's
@@ -27,25 +28,91 @@ TRIES = 10
 
 
 @dataclass(frozen=True)
-class Moves:
-    """How each picture of a batch is moved: pixels up and to the left, then mirrored or not."""
+class Augmentation:
+    """What a recipe does to each training picture; all of it depends on the seed."""
 
-    up: Tensor  # int64 (N,)
+    shift: int  # by up to so many pixels in each direction
+    flip: bool  # half of them left to right
+    erase: int  # side of a grey square, pixels
+    mix: float  # the share of pictures that a part of another is pasted into
+    seed: int
+
+    def check(self, size: int) -> None:
+        """Raise DataError for what can't be done to pictures of ``size`` pixels."""
+        if not 0 <= self.shift < size or self.erase < 0 or not 0 <= self.mix <= 1:
+            raise DataError(
+                f'shift {self.shift}, erase {self.erase}, mix {self.mix:g}: a shift is at least 0 '
+                f'and less than {size} pixels, a square at least 0 pixels, a share between 0 and 1'
+            )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """
+    What is done to N pictures: to all of a split in one epoch, or to those of a batch.
+
+    They are drawn for the split at once, so what becomes of a picture depends on the seed, the
+    epoch and its number alone: a resumed run, any number of processes and a teacher
+    (training.answers) see the same.
+    """
+
+    up: Tensor  # int64 (N,): moved by so many pixels
     left: Tensor  # int64 (N,)
-    mirrored: Tensor  # bool (N,)
+    mirrored: Tensor  # bool (N,), after the move
+    other: Tensor  # int64 (N,): the picture of the split that a part is pasted from
+    part: Tensor  # int64 (N, 4): top, bottom, left and right of the part; maybe empty
+    hidden: Tensor  # int64 (N, 4): of the grey square, likewise
+
+    def __getitem__(self, which: Tensor) -> Changes:
+        """Return those of the pictures ``which``, int64 (M,)."""
+        return Changes(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
-def draw(count: int, shift: int, flip: bool, generator: torch.Generator) -> Moves:
-    """Return moves by up to ``shift`` pixels in each direction, half of them mirrored."""
-    up, left = (
-        torch.randint(-shift, shift + 1, (count, 1), generator=generator)[:, 0] for _ in range(2)
+def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
+    """Return changes to ``count`` pictures of ``size`` pixels."""
+    random = seeded(how.seed, epoch)
+
+    def places(low: int, high: int) -> Tensor:
+        return torch.randint(low, high + 1, (count,), generator=random)
+
+    def shares() -> Tensor:
+        return torch.rand(count, generator=random)
+
+    up, left = (places(-how.shift, how.shift) for _ in range(2))
+    mirrored = shares() < (0.5 if how.flip else 0)
+    # A square of any size alike: its area is, of all, what a uniform number says.
+    side = (shares().sqrt() * size).round().long().where(shares() < how.mix, 0)
+    return Changes(
+        up,
+        left,
+        mirrored,
+        torch.randperm(count, generator=random),
+        _squares(places(0, size - 1), places(0, size - 1), side, size),
+        _squares(places(0, size - 1), places(0, size - 1), torch.full((count,), how.erase), size),
     )
-    if not flip:
-        return Moves(up, left, torch.zeros(count, dtype=torch.bool))
-    return Moves(up, left, torch.rand(count, 1, generator=generator)[:, 0] < 0.5)
 
 
-def move(images: Tensor, moves: Moves) -> Tensor:
+def change(
+    images: Tensor, changes: Changes, others: Tensor | None = None, theirs: Changes | None = None
+) -> Tensor:
+    """
+    Return the pictures as training sees them: uint8 (N, H, W, 3), as they are given.
+
+    ``others`` are what ``changes.other`` names, and ``theirs`` what is done to these.
+    """
+    images = move(images, changes)
+    if others is not None and theirs is not None:
+        images = paste(images, move(others, theirs), changes.part)
+    return erase(images, changes.hidden)
+
+
+def _squares(row: Tensor, column: Tensor, side: Tensor, size: int) -> Tensor:
+    """Return what lies in the picture of squares about these pixels: (N, 4)."""
+    edges = [at - side // 2 + more for at in (row, column) for more in (0, side)]
+    return torch.stack(edges, 1).clamp(0, size)
+
+
+def move(images: Tensor, changes: Changes) -> Tensor:
     """
     Move and mirror each picture; what comes in at a border is the picture's own, reflected.
 
@@ -57,55 +124,51 @@ def move(images: Tensor, moves: Moves) -> Tensor:
         at = (torch.arange(length) + start[:, None]).abs()
         return length - 1 - (length - 1 - at).abs()
 
-    rows, columns = line(height, moves.up), line(width, moves.left)
-    columns = torch.where(moves.mirrored[:, None], columns.flip(1), columns)
+    rows, columns = line(height, changes.up), line(width, changes.left)
+    columns = torch.where(changes.mirrored[:, None], columns.flip(1), columns)
     device = images.device
     which = torch.arange(n, device=device)[:, None, None]
     return images[which, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
 
 
-def views(shift: int) -> list[tuple[bool, int, int]]:
+def paste(images: Tensor, others: Tensor, parts: Tensor) -> Tensor:
     """
-    Return the few moves that stand for all moves by up to ``shift``: mirrored, up, left.
+    Put the part of each of ``others`` in its place in the picture of the same number.
 
-    A teacher answers these (training.answers): eighteen, of which one is no more than a third of
-    the shift, rounded up, away from any other move.
+    ``images`` and ``others`` are uint8 (N, H, W, 3); so is the result. Source: Yun et al., CutMix,
+    arXiv 1905.04899.
     """
-    return list(product((False, True), _places(shift), _places(shift)))
+    return torch.where(_mask(images, parts), others, images)
 
 
-def nearest_view(moves: Moves, shift: int) -> Tensor:
-    """Return the index (N,) in ``views(shift)`` of the one nearest to each move."""
-    places = torch.tensor(_places(shift))
-
-    def near(by: Tensor) -> Tensor:
-        return (by[:, None] - places).abs().argmin(1)
-
-    n = len(places)
-    return (moves.mirrored.long() * n + near(moves.up)) * n + near(moves.left)
-
-
-def _places(shift: int) -> list[int]:
-    step = round(2 * shift / 3)
-    return sorted({-step, 0, step})
-
-
-def erase(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+def erase(images: Tensor, squares: Tensor) -> Tensor:
     """
-    Paint a grey square of ``side`` pixels over each picture, its centre anywhere in it.
+    Paint a grey square over each picture.
 
     ``images`` is uint8 (N, H, W, 3); so is the result. Source: DeVries and Taylor, Cutout,
     arXiv 1708.04552.
     """
-    n, height, width, _ = images.shape
+    return images.masked_fill(_mask(images, squares), GREY)
 
-    def hidden(length: int) -> Tensor:  # (N, length): is this line under the square?
-        first = torch.randint(length, (n, 1), generator=generator) - side // 2
+
+def _mask(images: Tensor, squares: Tensor) -> Tensor:
+    """Return where the squares (N, 4) are: bool (N, H, W, 1)."""
+    top, bottom, left, right = squares[:, :, None].unbind(1)  # (N, 1) each
+
+    def between(length: int, first: Tensor, end: Tensor) -> Tensor:
         at = torch.arange(length)
-        return ((at >= first) & (at < first + side)).to(images.device)
+        return ((at >= first) & (at < end)).to(images.device)
 
-    under = hidden(height)[:, :, None] & hidden(width)[:, None, :]
-    return images.masked_fill(under[..., None], GREY)
+    rows, columns = between(images.shape[1], top, bottom), between(images.shape[2], left, right)
+    return (rows[:, :, None] & columns[:, None, :])[..., None]
+
+
+def mix_targets(targets: Tensor, others: Tensor, parts: Tensor, classes: int, size: int) -> Tensor:
+    """Return the classes of mixed pictures, by area: float32 (N, classes)."""
+    top, bottom, left, right = parts.unbind(1)
+    share = ((bottom - top) * (right - left) / size**2)[:, None]
+    own, pasted = (one_hot(of, classes).float() for of in (targets, others))
+    return torch.lerp(own, pasted, share.to(own.device))
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from typing import Any, Literal
 import cv2
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sqz_perception.errors import DataError
 from training import answers as teacher
-from training.augmentation import RandomCrop, draw, erase, move, nearest_view
-from training.order import Share, ShuffleByEpoch, in_batches, seeded
-from training.pictures import Batch, Pictures, Streamed, Taught, check_sample, read_split
+from training.augmentation import Augmentation, Changes, RandomCrop, change, draw, mix_targets
+from training.order import Share, ShuffleByEpoch, in_batches
+from training.pictures import Batch, Pictures, Streamed, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
 GIB = 2**30
@@ -41,6 +42,7 @@ class PictureData(LightningDataModule):
         shift: int = 4,
         flip: bool = True,
         erase: int = 0,
+        mix: float = 0.0,
         answers: str | None = None,
         memory_gib: float = 8.0,
         workers: int = 2,
@@ -61,6 +63,8 @@ class PictureData(LightningDataModule):
             shift: Random shift in training, pixels; of pictures in memory.
             flip: Flip half of the training pictures left to right.
             erase: Side of a grey square over each training picture, pixels; 0: none.
+            mix: Share of the training pictures that get a part of another pasted in, and that part
+                of its class; of pictures in memory.
             answers: A teacher's answers to the training pictures, made by training.answers.
             memory_gib: For decoded pictures, of which each process of this machine keeps all. Of
                 more pictures a random part is decoded anew in each epoch.
@@ -69,19 +73,20 @@ class PictureData(LightningDataModule):
 
         """
         super().__init__()
-        if size < 1 or batch_size < 1 or erase < 0 or workers < 0 or not 0 <= shift < size:
+        if size < 1 or batch_size < 1 or workers < 0:
             raise DataError(
-                f'size {size}, batch_size {batch_size}, shift {shift}, erase {erase}, workers '
-                f'{workers}: the first two are at least 1, the others at least 0, the shift is '
-                'smaller than the size'
+                f'size {size}, batch_size {batch_size}, workers {workers}: the first two are at '
+                'least 1, the last at least 0'
             )
+        self.augmentation = Augmentation(shift, flip, erase, mix, seed)
+        self.augmentation.check(size)
         self.source = SOURCES[source](path)
         self.labels = self.source.labels
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.shift, self.flip, self.erase = shift, flip, erase
         self.answers, self.memory_gib, self.workers = answers, memory_gib, workers
-        self.streamed = False
+        self.streamed, self.answered = False, torch.empty(0)
         self.splits: dict[str, Pictures] = {}  # in memory, where they are not streamed
+        self.drawn: tuple[int, Changes] | None = None  # an epoch and what it does to the pictures
 
     def setup(self, stage: str | None = None) -> None:
         """Decode both splits, once; where memory does not hold them, some to see that it works."""
@@ -96,10 +101,11 @@ class PictureData(LightningDataModule):
                     f'{self.memory_gib:g}: random parts of them are decoded in each epoch',
                     file=sys.stderr,
                 )
-            if self.answers:
+            if self.answers or self.augmentation.mix:
+                option = '--data.answers' if self.answers else '--data.mix'
                 raise DataError(
-                    f'{self.answers} is for pictures in memory; raise --data.memory_gib to '
-                    f'{math.ceil(gib)}, or leave out --data.answers'
+                    f'{option} is for pictures in memory; raise --data.memory_gib to '
+                    f'{math.ceil(gib)}, or leave it out'
                 )
             for split in SPLITS:
                 check_sample(self.source, split)
@@ -109,8 +115,9 @@ class PictureData(LightningDataModule):
                 for split in SPLITS
             }
             if self.answers:
-                told = teacher.read(self.answers, self.source, self.size, self.shift)
-                self.splits['train'] = replace(self.splits['train'], answers=told)
+                self.answered = teacher.read(
+                    self.answers, self.source, self.size, self.augmentation
+                )
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order for each epoch; the short last one is left out."""
@@ -134,22 +141,40 @@ class PictureData(LightningDataModule):
             raise batch
         return batch
 
-    def on_after_batch_transfer(
-        self, batch: Batch | Taught, dataloader_idx: int
-    ) -> Batch | Taught:
-        """Augment in training; seeded by the step, so a resumed run draws the same."""
-        images, targets, *answers = batch
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, ...]:
+        """
+        Augment in training, and bring a teacher's answers.
+
+        Returns pictures and their classes, int64 (N,) or, of mixed pictures, shares (N, classes);
+        where there is a teacher, its logits (N, classes) too.
+        """
+        images, targets, which = batch
         if self.trainer is None or not self.trainer.training:
             return images, targets
-        random = seeded(self.seed, self.trainer.global_step, self.trainer.global_rank)
-        moves = draw(len(images), 0 if self.streamed else self.shift, self.flip, random)
-        images = move(images, moves)
-        if self.erase:
-            images = erase(images, self.erase, random)
-        if not answers:
+        which, epoch = which.cpu(), self.trainer.current_epoch
+        if self.answers:  # to so many epochs, which come again
+            epoch %= self.answered.shape[1]
+        changes = self._changes(epoch)
+        own = changes[which]
+        if not self.augmentation.mix:
+            images = change(images, own)
+        else:
+            whole, device = self.splits['train'], images.device
+            others, theirs = whole.images[own.other].to(device), changes[own.other]
+            images = change(images, own, others, theirs)
+            classes = whole.targets[own.other].to(device)
+            targets = mix_targets(targets, classes, own.part, len(self.labels), self.size)
+        if not self.answers:
             return images, targets
-        seen = torch.arange(len(images)), nearest_view(moves, self.shift)
-        return images, targets, answers[0][seen].float()
+        return images, targets, self.answered[which, epoch].float().to(images.device)
+
+    def _changes(self, epoch: int) -> Changes:
+        """Return what is done to all training pictures in ``epoch``."""
+        if self.drawn is None or self.drawn[0] != epoch:
+            how = replace(self.augmentation, shift=0) if self.streamed else self.augmentation
+            count = len(self.source.split('train'))
+            self.drawn = epoch, draw(count, self.size, how, epoch)
+        return self.drawn[1]
 
     def _loader(self, split: str, crop: RandomCrop | None, **how: Any) -> DataLoader:
         if not self.streamed:

@@ -22,8 +22,7 @@ from training.architecture import Architecture
 from training.export import invalid, load_content
 from training.models import SqueezeNet, build
 from training.muon import Muon
-from training.pictures import Batch, Taught
-from training.start import HEAD, Preprocessing, begin, freeze
+from training.start import Preprocessing, begin, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
 # Nats. A network that was there is ruined, though its loss may come back to ln(classes).
@@ -62,14 +61,14 @@ class Learner(LightningModule):
             labels: Names of the classes, from the data.
             size: Height and width of the pictures, pixels, from the data.
             baseline: A network of training.models in the architecture's place, to compare with.
-            start: A model file to begin with: its weights, but the last layer's where its labels
-                are others, and its preprocessing.
+            start: A model file or a checkpoint (.ckpt) to begin with: its weights, but the last
+                layer's where its labels are others, and its preprocessing.
             train_from: The first layer that is trained, such as fire6 or conv10; those before it
                 stay as they are in the file.
             color: The order that the network takes colours in. Default: the start's or 'rgb'.
             mean: Of red, green and blue, subtracted; 0 to 255. Default: the start's or ImageNet's.
             std: Of red, green and blue, divided by; 0 to 255. Default: the start's or ImageNet's.
-            optimizer: 'sgd', or 'muon' for architectures with norm.
+            optimizer: 'sgd', or 'muon' for networks with norms.
             learning_rate: The highest; it falls linearly to zero from there.
             momentum: Nesterov's.
             others_rate: With muon, the rate of norms, biases and the last layer.
@@ -83,11 +82,6 @@ class Learner(LightningModule):
         """
         super().__init__()
         architecture = replace(architecture, classes=len(labels))
-        if optimizer == 'muon' and (baseline or not architecture.norm):
-            raise ArchitectureInvalid(
-                'muon leaves the scale of the weights to norms; use --model.optimizer sgd, or '
-                '--model.architecture.norm true'
-            )
         if not 0 <= teacher_share <= 1 or temperature <= 0:
             raise TrainingError(
                 f'teacher_share {teacher_share} must be between 0 and 1, temperature '
@@ -96,6 +90,11 @@ class Learner(LightningModule):
         given = {'baseline': baseline, 'color': color, 'mean': mean, 'std': std}
         check_start(start, train_from, given)
         net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
+        if optimizer == 'muon' and not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()):
+            raise ArchitectureInvalid(
+                'muon leaves the scale of the weights to norms; use --model.optimizer sgd, or '
+                '--model.architecture.norm true'
+            )
         values = Preprocessing(color or 'rgb', mean or MEAN, std or STD)
         if start:
             values = begin(net, start, labels, size)
@@ -144,7 +143,7 @@ class Learner(LightningModule):
         """Tell how long the epoch's steps took, in seconds."""
         self.log('train/seconds', self.spent)
 
-    def training_step(self, batch: Batch | Taught, batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Raise TrainingDiverged where the loss is no longer a number, or an absurd one."""
         images, targets, *answers = batch
         logits = self(images)
@@ -159,12 +158,13 @@ class Learner(LightningModule):
                 f'the loss became {total.item():.4g} in epoch {self.current_epoch}, step '
                 f'{self.global_step}; lower --model.learning_rate or raise --model.warmup'
             )
-        self.train_top1(logits, targets)
+        # Of a mixed picture the class that most of it shows.
+        self.train_top1(logits, targets if targets.ndim == 1 else targets.argmax(1))
         self.log('train/loss', loss, on_step=False, on_epoch=True, sync_dist=True)
         self.log('train/top1', self.train_top1, on_step=False, on_epoch=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Loss without smoothing, top-1 and top-5."""
         images, targets = batch
         logits = self(images)
@@ -206,7 +206,8 @@ class Learner(LightningModule):
         )
 
     def _muon(self) -> torch.optim.Optimizer:
-        head = set(getattr(self.net, HEAD).parameters())
+        *_, last = (m for m in self.net.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+        head = set(last.parameters())
         turned = [p for p in self.trained() if p.ndim > 1 and p not in head]
         others = [p for p in self.trained() if p.ndim <= 1 or p in head]
         return Muon(turned, others, self.learning_rate, self.others_rate, self.momentum)

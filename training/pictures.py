@@ -26,33 +26,27 @@ from training.sources import Source
 
 SAMPLE = 100  # pictures of a split that are decoded before it is streamed
 
-Batch = tuple[Tensor, Tensor]  # uint8 (N, H, W, 3) in RGB order, int64 (N,)
-Taught = tuple[Tensor, Tensor, Tensor]  # and a teacher's logits (N, classes)
+# Pictures uint8 (N, H, W, 3) in RGB order; int64 (N,) each: classes, numbers in the split.
+Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Pictures(Dataset):
-    """
-    One split in memory: ``images`` uint8 (N, S, S, 3) in RGB order, ``targets`` int64 (N,).
-
-    ``answers``, if any, are a teacher's logits (N, views, classes) to the views of each picture.
-    """
+    """One split in memory: ``images`` uint8 (N, S, S, 3) in RGB order, ``targets`` int64 (N,)."""
 
     images: Tensor
     targets: Tensor
-    answers: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, i: int) -> Batch:
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         return self.images[i], self.targets[i]
 
-    def __getitems__(self, indices: list[int]) -> Batch | Taught:
+    def __getitems__(self, indices: list[int]) -> Batch:
         """Return a whole batch; DataLoader prefers this to item after item."""
-        chosen = torch.as_tensor(indices)
-        batch = self.images[chosen], self.targets[chosen]
-        return batch if self.answers is None else (*batch, self.answers[chosen])
+        which = torch.as_tensor(indices)
+        return self.images[which], self.targets[which], which
 
 
 class Streamed(Dataset):
@@ -78,7 +72,7 @@ class Streamed(Dataset):
             fitted = self.crop(picture, i) if self.crop else square(picture, self.size)
             images.append(fitted[:, :, ::-1])
         targets = torch.tensor([self.targets[i] for i in indices])
-        return torch.from_numpy(np.stack(images)), targets
+        return torch.from_numpy(np.stack(images)), targets, torch.tensor(indices)
 
 
 def read_split(source: Source, split: str, size: int, quiet: bool = False) -> Pictures:

@@ -1,10 +1,11 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Begin with the weights of a model file instead of random ones: transfer learning.
+Begin with the weights of a model file or a checkpoint instead of random ones: transfer learning.
 
-The file's graph is compared with the recipe's network node for node, so strides, pads and pools
-agree as well as shapes. Batch norm is folded in a file, so the network has none.
+A model file's graph is compared with the recipe's network node for node, so strides, pads and
+pools agree as well as shapes. Batch norm is folded in it, so the network has none; a checkpoint of
+training.train has its norms still.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import nn
 from sqz_perception.errors import ArchitectureInvalid
 from sqz_perception.model import file
 from sqz_perception.model.network import Model, Node
-from training.export import assembled
+from training.architecture import Architecture
+from training.export import assembled, invalid, load_content
 from training.models import SqueezeNet
 
 FIRST, HEAD = 'conv1', 'conv10'
@@ -35,20 +37,17 @@ class Preprocessing:
 
 def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Preprocessing:
     """
-    Give ``net`` the weights in the model file at ``path``; return their preprocessing.
+    Give ``net`` the weights at ``path``; return their preprocessing.
 
     The last layer keeps its random weights where the file has other ``labels``. Raises
     ArchitectureInvalid where the file is of another network or for pictures that are not ``size``
-    pixels high and wide, and a ModelError where it can't be read.
+    pixels high and wide, and a ModelError or CheckpointInvalid where it can't be read.
     """
-    model = file.read(path)
+    begun = _from_checkpoint if path.endswith('.ckpt') else _from_model
     try:
-        _check(model, net, size)
-        _load(model, net, with_head=model.labels == labels)
+        return begun(net, path, labels, size)
     except ArchitectureInvalid as error:
         raise ArchitectureInvalid(f'{path}: {error}') from error
-    std = tuple(1 / scale for scale in model.input.scale)
-    return Preprocessing(model.input.color, model.input.mean, std)
 
 
 def freeze(net: SqueezeNet, first: str) -> None:
@@ -66,18 +65,51 @@ def freeze(net: SqueezeNet, first: str) -> None:
         _part(net, name).requires_grad_(False)
 
 
+def _from_model(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Preprocessing:
+    model = file.read(path)
+    _check(model, net, size)
+    _load(model, net, with_head=model.labels == labels)
+    std = tuple(1 / scale for scale in model.input.scale)
+    return Preprocessing(model.input.color, model.input.mean, std)
+
+
+def _from_checkpoint(
+    net: SqueezeNet, path: str, labels: tuple[str, ...], size: int
+) -> Preprocessing:
+    content = load_content(path)
+    found, own = content['sqz_perception'], net.architecture
+    alike = {'classes': own.classes, 'dropout': own.dropout}
+    if found['baseline'] or Architecture(**{**found['architecture'], **alike}) != own:
+        raise ArchitectureInvalid(
+            'it is of another network than the recipe; give the recipe the architecture in the '
+            'config.yaml beside it, or start from another file'
+        )
+    _check_size(found['size'], found['size'], size)
+    state = {name.removeprefix('net.'): value for name, value in content['state_dict'].items()}
+    if tuple(found['labels']) != labels:
+        state |= {f'{HEAD}.{name}': p for name, p in net.get_submodule(HEAD).state_dict().items()}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:  # a missing key or another shape
+        raise invalid(path, error) from error
+    return Preprocessing(found['color'], tuple(found['mean']), tuple(found['std']))
+
+
+def _check_size(height: int, width: int, size: int) -> None:
+    if (height, width) != (size, size):
+        raise ArchitectureInvalid(
+            f'it is for pictures of {width}x{height} pixels, not {size}x{size}; use '
+            f'--data.size {height}'
+        )
+
+
 def _check(model: Model, net: SqueezeNet, size: int) -> None:
     if net.architecture.norm:
         raise ArchitectureInvalid(
             'a model file has its norms folded into its weights; give '
             '--model.architecture.norm false'
         )
-    side = model.input.height
-    if (side, model.input.width) != (size, size):
-        raise ArchitectureInvalid(
-            f'it is for pictures of {model.input.width}x{side} pixels, not {size}x{size}; use '
-            f'--data.size {side}'
-        )
+    _check_size(model.input.height, model.input.width, size)
     for found, own in zip_longest(model.nodes, assembled(net, 'float32').nodes):
         if found != own:
             raise _another(_words(found), _words(own))

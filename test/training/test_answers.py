@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +19,14 @@ from class_pictures import COLORS, color_members, write_zip  # noqa: E402
 from sqz_perception.errors import DataError, TrainingError  # noqa: E402
 from tiny_runs import arguments  # noqa: E402
 from training import answers, train  # noqa: E402
-from training.augmentation import views  # noqa: E402
+from training.augmentation import Augmentation, change, draw  # noqa: E402
+from training.data import PictureData  # noqa: E402
 from training.learner import Learner, distance, load  # noqa: E402
 from training.sources import ArchiveSource  # noqa: E402
+
+HOW = Augmentation(shift=4, flip=True, erase=6, mix=0.5, seed=1)
+OPTIONS = ['--seed', '1', '--erase', '6', '--mix', '0.5', '--epochs', '3']
+RECIPE = {'data__erase': '6', 'data__mix': '0.5'}
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -37,23 +44,43 @@ def teacher(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(teacher: Path, colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of its answers."""
     path = tmp_path_factory.mktemp('answers') / 'answers.npz'
-    assert answers.main([str(teacher), '--data', str(colors), '-o', str(path)]) == 0
+    assert answers.main([str(teacher), '--data', str(colors), *OPTIONS, '-o', str(path)]) == 0
     return path
 
 
-def test_answers_are_the_teacher_s_to_each_view_of_each_picture(
+def test_answers_are_the_teacher_s_to_each_picture_as_it_is_changed_in_each_epoch(
     teacher: Path, told: Path, colors: Path
 ) -> None:
     source = ArchiveSource(str(colors))
-    found = answers.read(str(told), source, 32, 4)
-    assert found.shape == (72, 18, 3)
-    number, view = 50, views(4).index((True, 0, 0))
-    name, target = source.split('train')[number]
-    picture = torch.from_numpy(source.picture(name)[None, :, ::-1, ::-1].copy())  # mirrored, RGB
+    found = answers.read(str(told), source, 32, HOW)
+    assert found.shape == (72, 3, 3)
+    names = [name for name, _ in source.split('train')]
+    images = torch.stack(
+        [torch.from_numpy(source.picture(name)[:, :, ::-1].copy()) for name in names]
+    )
+    changes = draw(72, 32, HOW, 2)
+    others = changes.other
     with torch.inference_mode():
-        logits = load(str(teacher))(picture)[0]
-    assert found[number, view].argmax() == target
-    assert found[number, view].float() == pytest.approx(logits, abs=0.05)
+        logits = load(str(teacher))(change(images, changes, images[others], changes[others]))
+    assert found[:, 2].float().numpy() == pytest.approx(logits.numpy(), abs=0.05)
+    assert not torch.equal(found[:, 1], found[:, 2])
+
+
+def test_the_trainer_sees_what_the_teacher_saw(told: Path, teacher: Path, colors: Path) -> None:
+    """Asked anew about the trainer's batches, in an epoch after the last, it answers the same."""
+    data = PictureData(str(colors), seed=1, erase=6, mix=0.5, answers=str(told))
+    data.trainer = SimpleNamespace(
+        current_epoch=4, global_rank=0, world_size=1, num_devices=1, training=True
+    )
+    data.setup()
+    which = torch.tensor([50, 3, 71])
+    whole = data.splits['train']
+    batch = whole.images[which], whole.targets[which], which
+    images, targets, said = data.on_after_batch_transfer(batch, 0)
+    with torch.inference_mode():
+        assert load(str(teacher))(images).numpy() == pytest.approx(said.numpy(), abs=0.05)
+    assert targets.shape == (3, 3)
+    assert targets.sum(1).tolist() == pytest.approx([1, 1, 1])
 
 
 def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
@@ -61,7 +88,9 @@ def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
     with torch.no_grad():
         second.net.conv10.bias.add_(torch.tensor([2.0, 0.0, 0.0]))
     images = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8)
-    alone, both = (answers.answer(teachers, images, 0) for teachers in ([first], [first, second]))
+    alone, both = (
+        answers.answer(teachers, images, HOW, 2) for teachers in ([first], [first, second])
+    )
     apart = (both - alone).float().reshape(-1, 3)
     assert apart == pytest.approx(np.tile([1, 0, 0], (10, 1)), abs=0.05)
 
@@ -71,10 +100,11 @@ def test_what_the_teacher_says_is_learned_and_not_the_classes(
 ) -> None:
     """The same pictures and answers, and each colour called by the next one's name."""
     source = ArchiveSource(str(colors))
-    turned = answers.read(str(told), source, 32, 4).roll(1, dims=2)
-    answers.write(tmp_path / 'turned.npz', turned, source, 32, 4)
-    more = {'data__answers': str(tmp_path / 'turned.npz'), 'model__teacher_share': '1'}
-    cli = train.train(arguments(colors, tmp_path / 'run', 4, **more))
+    turned = answers.read(str(told), source, 32, HOW).roll(1, dims=2)
+    answers.write(tmp_path / 'turned.npz', turned, source, 32, HOW)
+    taught = {'data__answers': str(tmp_path / 'turned.npz'), 'model__teacher_share': '1'}
+    more = RECIPE | taught
+    cli = train.train(arguments(colors, tmp_path / 'run', 8, **more))
     assert cli.trainer.callback_metrics['val/top1'] == 0
 
 
@@ -85,7 +115,7 @@ def test_a_resumed_run_is_taught_the_same(
     train_until: Callable[[list[str], int], None],
 ) -> None:
     whole, broken = (
-        arguments(colors, tmp_path / name, 2, data__answers=str(told))
+        arguments(colors, tmp_path / name, 2, data__answers=str(told), **RECIPE)
         for name in ('whole', 'broken')
     )
     train.train(whole)
@@ -111,18 +141,20 @@ def test_the_distance_is_none_from_the_same_answers_and_alike_at_any_temperature
 def test_answers_to_other_pictures_are_refused(told: Path, tmp_path: Path) -> None:
     fewer = write_zip(tmp_path / 'fewer.zip', color_members(23, 4))
     with pytest.raises(DataError, match='for other pictures'):
-        answers.read(str(told), ArchiveSource(str(fewer)), 32, 4)
+        answers.read(str(told), ArchiveSource(str(fewer)), 32, HOW)
 
 
-def test_answers_for_another_shift_or_size_are_refused(told: Path, colors: Path) -> None:
+def test_answers_for_another_recipe_are_refused(told: Path, colors: Path) -> None:
     source = ArchiveSource(str(colors))
     with pytest.raises(DataError, match=r'other shift \(4\) than the recipe has \(3\)'):
-        answers.read(str(told), source, 32, 3)
+        answers.read(str(told), source, 32, replace(HOW, shift=3))
+    with pytest.raises(DataError, match=r'other mix \(0.5\) than the recipe has \(0.0\)'):
+        answers.read(str(told), source, 32, replace(HOW, mix=0.0))
     with pytest.raises(DataError, match=r'other size \(32\)'):
-        answers.read(str(told), source, 24, 4)
+        answers.read(str(told), source, 24, HOW)
 
 
-@pytest.mark.parametrize('damage', ['cut', 'text', 'other', 'shape', 'gone'])
+@pytest.mark.parametrize('damage', ['cut', 'text', 'other', 'shape', 'empty', 'gone'])
 def test_a_file_of_no_answers_is_refused(
     told: Path, colors: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -134,17 +166,22 @@ def test_a_file_of_no_answers_is_refused(
     if damage == 'other':
         np.savez(path, weights=np.zeros(3))
     if damage == 'shape':
-        answers.write(path, torch.zeros(72, 18, 4, dtype=torch.float16), source, 32, 4)
+        answers.write(path, torch.zeros(72, 18, 4, dtype=torch.float16), source, 32, HOW)
+    if damage == 'empty':
+        answers.write(path, torch.zeros(72, 0, 3, dtype=torch.float16), source, 32, HOW)
     with pytest.raises(DataError, match='no such file' if damage == 'gone' else 'no answers'):
-        answers.read(str(path), source, 32, 4)
+        answers.read(str(path), source, 32, HOW)
 
 
-def test_answers_are_refused_where_pictures_are_streamed(
-    told: Path, colors: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ('more', 'option'), [({}, '--data.answers'), ({'data__answers': 'null'}, '--data.mix')]
+)
+def test_answers_and_mixing_are_refused_where_pictures_are_streamed(
+    told: Path, colors: Path, tmp_path: Path, more: dict[str, str], option: str
 ) -> None:
-    more = {'data__answers': str(told), 'data__memory_gib': '0', 'data__workers': '0'}
-    with pytest.raises(DataError, match='raise --data.memory_gib to 1'):
-        train.train(arguments(colors, tmp_path, 1, **more))
+    streamed = {'data__memory_gib': '0', 'data__workers': '0', 'data__answers': str(told)}
+    with pytest.raises(DataError, match=f'{option} is .* raise --data.memory_gib to 1'):
+        train.train(arguments(colors, tmp_path, 1, **(streamed | RECIPE | more)))
 
 
 def test_a_teacher_of_other_classes_is_refused(
@@ -158,13 +195,17 @@ def test_a_teacher_of_other_classes_is_refused(
     assert not out.exists()
 
 
-@pytest.mark.parametrize('shift', ['-1', '32'])
-def test_a_shift_that_leaves_nothing_is_refused(
-    teacher: Path, colors: Path, tmp_path: Path, shift: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize('wrong', [['--shift', '32'], ['--mix', '2'], ['--erase', '-1']])
+def test_changes_that_can_not_be_are_refused(
+    teacher: Path,
+    colors: Path,
+    tmp_path: Path,
+    wrong: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    line = [str(teacher), '--data', str(colors), '--shift', shift, '-o', str(tmp_path / 'a.npz')]
+    line = [str(teacher), '--data', str(colors), *wrong, '-o', str(tmp_path / 'a.npz')]
     assert answers.main(line) == 1
-    assert '--shift' in capsys.readouterr().err
+    assert wrong[0].removeprefix('--') in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('values', [{'teacher_share': 1.5}, {'temperature': 0.0}])

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -15,22 +15,26 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from class_pictures import noisy_picture  # noqa: E402
+from sqz_perception.errors import DataError  # noqa: E402
 from training.augmentation import (  # noqa: E402
-    Moves,
+    Augmentation,
     RandomCrop,
+    change,
     draw,
     erase,
+    mix_targets,
     move,
-    nearest_view,
     part,
-    views,
+    paste,
 )
-from training.order import ShuffleByEpoch, seeded  # noqa: E402
+from training.order import ShuffleByEpoch  # noqa: E402
+
+NOTHING = Augmentation(shift=0, flip=False, erase=0, mix=0.0, seed=1)
 
 
 def test_augmentation_moves_mirrors_and_nothing_else() -> None:
     images = torch.randint(0, 256, (64, 12, 12, 3), dtype=torch.uint8)
-    result = move(images, draw(64, 3, True, seeded(1)))
+    result = move(images, draw(64, 12, replace(NOTHING, shift=3, flip=True), 0))
     assert result.shape == images.shape
     assert result.dtype == torch.uint8
     padded = np.pad(images.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)), mode='reflect')
@@ -51,35 +55,75 @@ def test_augmentation_moves_mirrors_and_nothing_else() -> None:
 
 def test_augmentation_can_be_switched_off() -> None:
     images = torch.randint(0, 256, (4, 8, 8, 3), dtype=torch.uint8)
-    assert torch.equal(move(images, draw(4, 0, False, seeded(1))), images)
-
-
-@pytest.mark.parametrize(('shift', 'count'), [(0, 2), (1, 18), (2, 18), (4, 18)])
-def test_the_view_nearest_to_a_move_is_close_to_it(shift: int, count: int) -> None:
-    moves = draw(500, shift, True, seeded(1))
-    seen = views(shift)
-    assert len(seen) == count
-    nearest = torch.tensor([seen[i] for i in nearest_view(moves, shift).tolist()])
-    assert torch.equal(nearest[:, 0].bool(), moves.mirrored)
-    for by, near in ((moves.up, nearest[:, 1]), (moves.left, nearest[:, 2])):
-        assert (by - near).abs().max() <= math.ceil(shift / 3)
-    assert len(nearest.unique(dim=0)) == count
-
-
-def test_a_view_is_nearest_to_itself() -> None:
-    mirrored, up, left = (torch.tensor(values) for values in zip(*views(4), strict=True))
-    assert nearest_view(Moves(up, left, mirrored), 4).tolist() == list(range(18))
+    changes = draw(4, 8, NOTHING, 0)
+    assert torch.equal(change(images, changes), images)
+    assert torch.equal(change(images, changes, images[changes.other], changes), images)
 
 
 def test_a_square_is_painted_over_each_picture() -> None:
     images = torch.randint(0, 100, (200, 12, 12, 3), dtype=torch.uint8)
-    result = erase(images, 4, seeded(1))
+    result = erase(images, draw(200, 12, replace(NOTHING, erase=4), 0).hidden)
     changed = (result != images).any(dim=3)
     assert (result[changed] == 128).all()
     areas = changed.sum((1, 2))
     assert areas.max() == 16
     assert areas.min() >= 4  # a centre in the corner leaves a quarter
     assert len({tuple(mask.flatten().tolist()) for mask in changed}) > 50
+
+
+def test_a_part_of_another_picture_is_pasted_into_its_share_of_them() -> None:
+    size, count = 16, 2000
+    black = torch.zeros(count, size, size, 3, dtype=torch.uint8)
+    changes = draw(count, size, replace(NOTHING, mix=0.25), 0)
+    pasted = (paste(black, black + 255, changes.part) == 255).all(dim=3)
+    top, bottom, left, right = changes.part.unbind(1)
+    assert torch.equal(pasted.sum((1, 2)), (bottom - top) * (right - left))
+    mixed = pasted.any((1, 2))
+    assert 0.2 < mixed.float().mean() < 0.3
+    share = pasted[mixed].float().mean((1, 2))
+    assert share.min() < 0.05
+    assert share.max() > 0.8
+    assert sorted(changes.other.tolist()) == list(range(count))
+
+
+def test_a_pasted_part_is_moved_as_its_own_picture_is() -> None:
+    images = torch.randint(0, 256, (30, 10, 10, 3), dtype=torch.uint8)
+    changes = draw(30, 10, Augmentation(shift=2, flip=True, erase=0, mix=1.0, seed=1), 3)
+    alone = move(images, changes)
+    result = change(images, changes, images[changes.other], changes[changes.other])
+    for i, (top, bottom, left, right) in enumerate(changes.part.tolist()):
+        inside = result[i, top:bottom, left:right]
+        assert torch.equal(inside, alone[changes.other[i], top:bottom, left:right])
+    outside = paste(result, alone, changes.part)
+    assert torch.equal(outside, alone)
+
+
+def test_a_mixed_picture_is_of_both_classes_by_area() -> None:
+    parts = torch.tensor([[0, 0, 0, 0], [0, 4, 0, 2], [1, 3, 0, 4], [0, 4, 0, 4]])
+    targets, others = torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 1, 2])
+    shares = mix_targets(targets, others, parts, 3, 4)
+    assert shares.tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_changes_depend_on_seed_epoch_and_the_picture_s_number_alone() -> None:
+    how = Augmentation(shift=3, flip=True, erase=4, mix=0.5, seed=1)
+    which = torch.tensor([7, 3, 90])
+
+    def values(how: Augmentation, epoch: int) -> list[list[int]]:
+        changes = draw(100, 12, how, epoch)[which]
+        return [getattr(changes, f.name).tolist() for f in fields(changes)]
+
+    assert values(how, 2) == values(how, 2)
+    assert values(how, 2) != values(how, 3)
+    assert values(how, 2) != values(replace(how, seed=2), 2)
+
+
+@pytest.mark.parametrize(
+    'wrong', [{'shift': -1}, {'shift': 12}, {'erase': -1}, {'mix': -0.1}, {'mix': 1.1}]
+)
+def test_what_can_not_be_done_to_a_picture_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(DataError, match='a share between 0 and 1'):
+        replace(NOTHING, **wrong).check(12)
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32))

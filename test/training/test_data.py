@@ -20,9 +20,13 @@ from training.data import PictureData  # noqa: E402
 
 
 def prepared(colors: Path, rank: int = 0, processes: int = 1, **settings: Any) -> PictureData:
-    data = PictureData(str(colors), shift=0, flip=False, batch_size=16, **settings)
+    data = PictureData(str(colors), batch_size=16, **settings)
     data.trainer = SimpleNamespace(
-        global_rank=rank, world_size=processes, num_devices=processes, training=True, global_step=0
+        global_rank=rank,
+        world_size=processes,
+        num_devices=processes,
+        training=True,
+        current_epoch=0,
     )
     data.setup()
     return data
@@ -54,7 +58,7 @@ def test_streamed_pictures_are_cut_anew_in_each_epoch(colors: Path) -> None:
 
     def epoch(number: int) -> torch.Tensor:
         loader.sampler.set_epoch(number)
-        return torch.cat([images for images, _ in loader])
+        return torch.cat([images for images, *_ in loader])
 
     assert torch.equal(epoch(0), epoch(0))
     assert not torch.equal(epoch(0), epoch(1))
@@ -67,10 +71,13 @@ def pixels(images: torch.Tensor) -> list[bytes]:
 def test_processes_share_the_pictures_and_memory(colors: Path) -> None:
     alone = prepared(colors)
     pair = [prepared(colors, rank, 2, memory_gib=1e-3) for rank in (0, 1)]
-    for one, *two in zip(*(d.train_dataloader() for d in (alone, *pair)), strict=True):
-        assert [len(images) for images, _ in two] == [8, 8]
-        together = torch.cat([images for images, _ in two])
-        assert pixels(together) == pixels(one[0])
+    for batches in zip(*(d.train_dataloader() for d in (alone, *pair)), strict=True):
+        one, *two = (
+            d.on_after_batch_transfer(batch, 0)[0]
+            for d, batch in zip((alone, *pair), batches, strict=True)
+        )
+        assert [len(images) for images in two] == [8, 8]
+        assert pixels(torch.cat(two)) == pixels(one)  # augmented alike
     assert not any(data.streamed for data in pair)
     size = 84 * 3 * 32**2 / 2**30  # GiB: 72 and 12 pictures
     assert not prepared(colors, memory_gib=1.5 * size).streamed

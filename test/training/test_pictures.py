@@ -38,9 +38,10 @@ def test_streamed_pictures_are_those_of_memory(colors: Path) -> None:
     source = ArchiveSource(str(colors))
     memory, streamed = read_split(source, 'val', 20), Streamed(source, 'val', 20)
     assert len(streamed) == len(memory)
-    images, targets = streamed.__getitems__([7, 0, 11])
+    images, targets, which = streamed.__getitems__([7, 0, 11])
     assert torch.equal(images, memory.images[[7, 0, 11]])
     assert torch.equal(targets, memory.targets[[7, 0, 11]])
+    assert which.tolist() == [7, 0, 11]
 
 
 def broken(archive_of: ArchiveOf, *names: str) -> ArchiveSource:

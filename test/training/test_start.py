@@ -26,13 +26,14 @@ from sqz_perception.model.network import (  # noqa: E402
     self_test_picture,
 )
 from tiny import tiny_model, with_one_step  # noqa: E402
-from tiny_runs import Refusal  # noqa: E402
+from tiny_runs import Refusal, arguments  # noqa: E402
 from training import assemble, deep_compressed, export, reference, train  # noqa: E402
+from training import learner as learner_module  # noqa: E402
 from training.architecture import PRESETS, Architecture  # noqa: E402
 from training.archive import Archive  # noqa: E402
 from training.assemble import Identity, Layer  # noqa: E402
 from training.evaluate import evaluate  # noqa: E402
-from training.learner import Learner  # noqa: E402
+from training.learner import Learner, load  # noqa: E402
 from training.models import SqueezeNet  # noqa: E402
 from training.weight_sharing import deep_compress  # noqa: E402
 
@@ -119,6 +120,47 @@ def test_a_network_begins_with_the_files_answers(
         np.testing.assert_allclose(
             answers(begun, picture), reference.logits(model, picture), rtol=1e-3, atol=1e-4
         )
+
+
+@pytest.fixture
+def checkpoint(colors: Path, tmp_path: Path) -> Path:
+    """Return the last checkpoint of a network with norms that was trained a little."""
+    train.train(arguments(colors, tmp_path / 'first', 1))
+    return tmp_path / 'first' / 'last.ckpt'
+
+
+def test_a_network_begins_with_a_checkpoints_answers(checkpoint: Path) -> None:
+    first = load(str(checkpoint))
+    images = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
+    architecture = replace(first.net.architecture, dropout=0.3)
+    begun = Learner(architecture, COLORS, 32, start=str(checkpoint)).eval()
+    other = Learner(architecture, ('a', 'b'), 32, start=str(checkpoint)).eval()
+    with torch.no_grad():
+        assert torch.equal(begun(images), first(images))
+        assert other(images).shape == (4, 2)
+    assert torch.equal(other.net.norm1.running_var, first.net.norm1.running_var)
+    assert begun.description['mean'] == first.description['mean'] != list(learner_module.MEAN)
+
+
+def test_a_run_begins_with_a_checkpoint(colors: Path, tmp_path: Path, checkpoint: Path) -> None:
+    more = {'model__start': str(checkpoint), 'model__mean': 'null', 'model__std': 'null'}
+    cli = train.train(arguments(colors, tmp_path / 'second', 3, **more))
+    assert cli.trainer.callback_metrics['val/top1'] == 1
+
+
+def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    architecture = load(str(checkpoint)).net.architecture
+    with pytest.raises(ArchitectureInvalid, match='last.ckpt: it is of another network'):
+        Learner(replace(architecture, norm=False), COLORS, 32, start=str(checkpoint))
+    with pytest.raises(ArchitectureInvalid, match='use --data.size 32'):
+        Learner(architecture, COLORS, 24, start=str(checkpoint))
+    with pytest.raises(CheckpointInvalid, match='none.ckpt: no such file'):
+        Learner(architecture, COLORS, 32, start=str(tmp_path / 'none.ckpt'))
+    content = torch.load(checkpoint, weights_only=True)
+    del content['state_dict']['net.norm1.weight']
+    torch.save(content, tmp_path / 'less.ckpt')
+    with pytest.raises(CheckpointInvalid, match='less.ckpt: no checkpoint'):
+        Learner(architecture, COLORS, 32, start=str(tmp_path / 'less.ckpt'))
 
 
 def test_a_network_trained_with_norms_goes_on_without(start: Start) -> None:

@@ -63,6 +63,16 @@ def test_muon_learns(colors: Path, tmp_path: Path) -> None:
     assert cli.trainer.callback_metrics['val/top1'] == 1
 
 
+def test_muon_trains_a_baseline_with_norms(colors: Path, tmp_path: Path) -> None:
+    more = {'model__baseline': 'convnet_small', 'model__optimizer': 'muon'}
+    cli = train.train(arguments(colors, tmp_path, 5, **more))
+    head = cli.model.net[-1].weight
+    convolutions, others = cli.trainer.optimizers[0].param_groups
+    assert len(convolutions['params']) == 7
+    assert any(p is head for p in others['params'])
+    assert cli.trainer.callback_metrics['train/top1'] > 0.9
+
+
 def test_a_second_logger_is_added(colors: Path, tmp_path: Path) -> None:
     line = ['--trainer.logger', 'CSVLogger', '--trainer.logger.save_dir', str(tmp_path / 'more')]
     train.train([*arguments(colors, tmp_path / 'run', 1), *line])
@@ -142,7 +152,7 @@ def test_a_picture_that_a_worker_can_not_read_is_one_line(
         ({'data__source': 'imagenet', 'data__path': '/nowhere'}, 'has no meta.bin'),
         ({'data__source': 'mnist'}, 'archive'),
         ({'data__workers': '-1'}, 'workers -1'),
-        ({'data__shift': '32'}, 'the shift is smaller than the size'),
+        ({'data__shift': '32'}, 'less than 32 pixels'),
         ({'data__batch_size': '0'}, 'at least 1'),
         ({'model__architecture__stem': 'v9'}, 'stem must be one of'),
         ({'model__baseline': 'vgg'}, "no network 'vgg'"),
