@@ -23,9 +23,9 @@ from sqz_perception.inference.options import count
 from training import command, plots, report
 from training.archive import Archive
 from training.command import Row, at_least_one
-from training.experiments import every
+from training.experiments import Experiment, every
 from training.learner import load
-from training.run import RECIPE, Run
+from training.run import RECIPE, Run, untrained
 from training.timing import forward_ms, step_ms
 
 EXAMPLES = """\
@@ -33,6 +33,7 @@ examples:
   python -m training.reproduce cifar10.zip
   python -m training.reproduce cifar10.zip --list
   python -m training.reproduce cifar10.zip --table
+  python -m training.reproduce cifar10.zip --times
   python -m training.reproduce cifar10.zip --only bypass depth --epochs 12 -o runs/longer
   python -m training.reproduce cifar10.zip --only "75 % 3x3" "simple bypass" --seeds 1
 """
@@ -61,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--table', action='store_true', help='only tell of the runs that are done; begin none'
     )
+    parser.add_argument(
+        '--times', action='store_true', help='only time the networks, with random weights'
+    )
     parser.add_argument('--list', action='store_true', help='what there is to run, and end')
     return command.run(_reproduce, parser.parse_args(arguments))
 
@@ -68,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _reproduce(options: argparse.Namespace) -> None:
     only = set(options.only)
     experiments = [each for each in every() if only & {each.group, each.name}]
+    if options.times:
+        tell_times(experiments, options)
+        return
     epochs = options.epochs or recipe_epochs()
     runs = with_needed(
         [
@@ -133,6 +140,27 @@ def _together(runs: Sequence[Run], options: argparse.Namespace, bar: tqdm) -> li
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return failed
+
+
+def tell_times(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
+    """Measure the networks that no training decides on, in turns, and write times.csv."""
+    labels = tuple(Archive(options.data).classes('train'))
+    chosen = [each for each in experiments if not each.wide and each.longer == 1]
+    if not chosen:
+        raise DataError(
+            'these rows have no network of their own to time; choose others with --only'
+        )
+    learners = [untrained(each, labels) for each in chosen]
+    forwards, steps = forward_ms(learners), step_ms(learners)
+    options.output.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = [
+        {'experiment': each.name, 'forward_ms': forward, 'step_ms': step}
+        for each, forward, step in zip(chosen, forwards, steps, strict=True)
+    ]
+    command.write_csv(rows, options.output / 'times.csv')
+    print(f'{"milliseconds for a picture":32} {"forward":>8} {"training":>8}')
+    for row in rows:
+        print(f'{row["experiment"]:32} {row["forward_ms"]:8.2f} {row["step_ms"]:8.2f}')
 
 
 def tell(runs: Sequence[Run], folder: Path) -> None:

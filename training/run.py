@@ -12,11 +12,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from sqz_perception.errors import DataError, TrainingError
+from training.architecture import Architecture
 from training.command import Row, replacing
 from training.cost import measure
 from training.experiments import BASE, SEEDS, Experiment
-from training.learner import load
+from training.learner import Learner, load
 from training.metrics import epochs
 from training.prune import WIDENED
 from training.sensitivity import scan, validation, widened, widenings
@@ -169,3 +172,12 @@ def costs(checkpoint: Path) -> Row:
         'bytes': 4 * cost.parameters,
         'macs': cost.macs,
     }
+
+
+def untrained(experiment: Experiment, labels: tuple[str, ...]) -> Learner:
+    """Return the network of an experiment as it is before the first step."""
+    recipe = yaml.safe_load(RECIPE.read_text(encoding='utf-8'))
+    prefix, changes = 'model.architecture.', experiment.changes
+    changed = {k.removeprefix(prefix): v for k, v in changes.items() if k.startswith(prefix)}
+    architecture = Architecture(**{**recipe['model']['architecture'], **changed})
+    return Learner(architecture, labels, recipe['data']['size'], changes.get('model.baseline'))

@@ -12,29 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 pytest.importorskip('torch', reason='training needs torch, which make test installs')
 
 from sqz_perception.errors import TrainingError
 from training import reproduce
-from training.architecture import Architecture
 from training.experiments import BASE, Experiment, every
 from training.report import COLUMNS, markdown, summarise
-from training.run import RECIPE, Run
+from training.run import Run, untrained
 
 SHAPE = 'model.architecture.'
 
 
 def test_every_experiment_describes_a_network() -> None:
-    recipe = yaml.safe_load(RECIPE.read_text(encoding='utf-8'))['model']['architecture']
     for experiment in every():
-        shape = {
-            name.removeprefix(SHAPE): value
-            for name, value in experiment.changes.items()
-            if name.startswith(SHAPE)
-        }
-        Architecture(**{**recipe, **shape})
+        net = untrained(experiment, ('a', 'b')).net
+        for name, value in experiment.changes.items():
+            if name.startswith(SHAPE):
+                assert getattr(net.architecture, name.removeprefix(SHAPE)) == value
+            if name == 'model.baseline':
+                assert type(net).__name__.lower() in value
 
 
 def test_names_and_folders_are_different(tmp_path: Path) -> None:
@@ -115,6 +112,20 @@ def test_the_base_that_others_begin_with_is_run_too(
     assert len(listed) == 6
     assert reproduce.main([*line, 'sensitivity']) == 0
     assert capsys.readouterr().out.split()[1] == str(tmp_path / BASE.name / 'seed1')
+
+
+def test_networks_are_timed_without_training(
+    colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    line = [str(colors), '-o', str(tmp_path / 'runs'), '--times', '--only']
+    assert reproduce.main([*line, BASE.name, '4 fire modules', 'dense-sparse-dense']) == 0
+    with (tmp_path / 'runs' / 'times.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['experiment'] for row in rows] == [BASE.name, '4 fire modules']
+    assert all(float(row[key]) > 0 for row in rows for key in ('forward_ms', 'step_ms'))
+    assert capsys.readouterr().out.splitlines()[2].startswith('4 fire modules')
+    assert reproduce.main([*line, 'sensitivity']) == 1
+    assert 'choose others with --only' in capsys.readouterr().err
 
 
 def test_single_rows_are_run_by_name(
