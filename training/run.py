@@ -180,4 +180,6 @@ def untrained(experiment: Experiment, labels: tuple[str, ...]) -> Learner:
     prefix, changes = 'model.architecture.', experiment.changes
     changed = {k.removeprefix(prefix): v for k, v in changes.items() if k.startswith(prefix)}
     architecture = Architecture(**{**recipe['model']['architecture'], **changed})
-    return Learner(architecture, labels, recipe['data']['size'], changes.get('model.baseline'))
+    baseline = changes.get('model.baseline')
+    name = None if baseline is None else str(baseline)
+    return Learner(architecture, labels, recipe['data']['size'], name)
