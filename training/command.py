@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,16 @@ def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespa
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does, with its usual code, and not at once."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def at_least_one(text: str) -> int:

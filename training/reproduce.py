@@ -25,7 +25,7 @@ from training.archive import Archive
 from training.command import Row, at_least_one
 from training.experiments import Experiment, every
 from training.learner import load
-from training.run import RECIPE, Run, untrained
+from training.run import RECIPE, Run, end_trainings, untrained
 from training.timing import forward_ms, step_ms
 
 EXAMPLES = """\
@@ -90,7 +90,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     for run in runs:
         run.check()
     begun = [] if options.table else [run for run in runs if not run.done]
-    failed = carry_out(begun, options)
+    with command.ended_by_sigterm():
+        failed = carry_out(begun, options)
     done = [run for run in runs if run.done]
     if options.table and not done:
         raise DataError(f'no run in {options.output} is done; leave out --table')
@@ -138,6 +139,7 @@ def _together(runs: Sequence[Run], options: argparse.Namespace, bar: tqdm) -> li
                 bar.write(f'{row["experiment"]}, seed {row["seed"]}: {row["top1"]:.2f} %')
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            end_trainings()
             raise
     return failed
 

@@ -26,6 +26,7 @@ from training.sensitivity import scan, validation, widened, widenings
 
 RECIPE = Path(__file__).parent / 'recipes' / 'experiments.yaml'
 RESULT, LAST = 'result.json', 'last.ckpt'
+TRAININGS: set[subprocess.Popen[bytes]] = set()  # that run now
 DENSITY = 0.5  # of the sensitivity scan, the paper's
 
 
@@ -129,17 +130,25 @@ class Run:
                 raise TrainingError(
                     f'{self.folder} is being trained by another process; wait for it, or end it'
                 ) from None
-            done = subprocess.run(
+            training = subprocess.Popen(
                 [sys.executable, '-m', 'training.train', *self.arguments(data)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **({'OMP_NUM_THREADS': str(threads)} if threads else {})},
-                check=False,
             )
-        if done.returncode:
+            TRAININGS.add(training)
+            code = training.wait()
+            TRAININGS.discard(training)
+        if code:
             said = log.read_text(encoding='utf-8').strip().splitlines() or ['nothing']
             raise TrainingError(f'{self.folder}: training.train said: {said[-1]}')
+
+
+def end_trainings() -> None:
+    """Tell all trainings of this process to end; the threads that wait for them go on."""
+    for training in list(TRAININGS):
+        training.terminate()
 
 
 def outcome(folder: Path) -> Row:

@@ -13,6 +13,7 @@ checkpoint has the first one's means and variances.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
@@ -24,7 +25,7 @@ from jsonargparse import DefaultHelpFormatter
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from sqz_perception.errors import CheckpointInvalid, SqzError
@@ -171,6 +172,9 @@ def main() -> int:
     except (SqzError, OSError, MisconfigurationException) as error:
         processes.report(f'error: {error}')
         return 1
+    except SIGTERMException:  # which would end with 0, as if the run were done
+        processes.report('ended by SIGTERM; --ckpt_path with last.ckpt goes on')
+        return 128 + signal.SIGTERM
     except RuntimeError as error:
         if not processes.lost(error):
             raise

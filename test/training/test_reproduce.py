@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import signal
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from training.report import COLUMNS, markdown, summarise
 from training.run import Run, untrained
 
 SHAPE = 'model.architecture.'
+ROOT = Path(reproduce.__file__).resolve().parents[1]
+PATIENCE = 600  # seconds, on the slowest of machines
 
 
 def test_every_experiment_describes_a_network() -> None:
@@ -166,6 +171,38 @@ def test_a_run_that_is_being_trained_is_left_alone(colors: Path, tmp_path: Path)
         child.kill()
         child.wait()
     assert not run.done
+
+
+def test_ended_by_sigterm_it_ends_its_training_and_can_go_on(colors: Path, tmp_path: Path) -> None:
+    line = [
+        str(colors),
+        '-o',
+        str(tmp_path),
+        '--only',
+        BASE.name,
+        '--seeds',
+        '1',
+        '--threads',
+        '1',
+    ]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'training.reproduce', *line, '--epochs', '10000'],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    run = Run(BASE, 1, tmp_path, 10_000)
+    while not run.checkpoint.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.terminate()
+    _, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 'Traceback' not in error
+    with (run.folder / 'log.txt').open('a') as output:
+        fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no training holds it
+    assert not run.done
+    assert f'--ckpt_path={run.checkpoint}' in run.arguments(colors)
 
 
 def test_a_table_of_nothing_is_refused(
