@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--data', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--source', default='archive', choices=SOURCES, help='what --data is')
     parser.add_argument(
-        '--epochs', type=command.at_least_one, default=12, help='to keep (default: 12)'
+        '--epochs', type=command.at_least_one, default=10, help='to keep (default: 10)'
     )
     recipe = parser.add_argument_group('as the recipe has them that the answers are for')
     recipe.add_argument('--shift', type=int, default=4, help='data.shift (default: 4)')
@@ -101,7 +101,7 @@ def answer(teachers: Sequence[Learner], images: Tensor, how: Augmentation, epoch
     count, size = images.shape[:2]
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
-    bar = tqdm(total=epochs * count, desc='asking', unit=' pictures', disable=None)
+    bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch in range(epochs):
         changes = draw(count, size, how, epoch)
         for which in torch.arange(count).split(BATCH):

@@ -24,6 +24,7 @@ from training.data import PictureData  # noqa: E402
 from training.learner import Learner, distance, load  # noqa: E402
 from training.sources import ArchiveSource  # noqa: E402
 
+RECIPES = Path(train.__file__).parent / 'recipes'
 HOW = Augmentation(shift=4, flip=True, erase=6, mix=0.5, seed=1)
 OPTIONS = ['--seed', '1', '--erase', '6', '--mix', '0.5', '--epochs', '3']
 RECIPE = {'data__erase': '6', 'data__mix': '0.5'}
@@ -81,6 +82,25 @@ def test_the_trainer_sees_what_the_teacher_saw(told: Path, teacher: Path, colors
         assert load(str(teacher))(images).numpy() == pytest.approx(said.numpy(), abs=0.05)
     assert targets.shape == (3, 3)
     assert targets.sum(1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path: Path) -> None:
+    runs = {name: tmp_path / name for name in ('cifar10', 'teacher', 'taught')}
+    told = tmp_path / 'answers.npz'
+
+    def run(recipe: str, out: Path, *more: str) -> Learner:
+        line = ['--config', str(RECIPES / recipe), '--data.path', str(colors), *more]
+        where = ['--trainer.default_root_dir', str(out), '--trainer.max_epochs', '1']
+        return train.train([*line, *where, '--trainer.enable_model_summary', 'false']).model
+
+    first = run('cifar10.yaml', runs['cifar10'])
+    run('teacher.yaml', runs['teacher'])
+    line = [str(runs['teacher'] / 'last.ckpt'), '--data', str(colors), '--epochs', '2']
+    assert answers.main([*line, '-o', str(told)]) == 0
+    start = ['--model.start', str(runs['cifar10'] / 'last.ckpt')]
+    taught = run('cifar10_taught.yaml', runs['taught'], *start, '--data.answers', str(told))
+    assert taught.net.architecture == first.net.architecture
+    assert taught.description['mean'] == first.description['mean']
 
 
 def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
