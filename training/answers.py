@@ -39,7 +39,7 @@ examples:
       --shift 2 --erase 0 --mix 0 --epochs 24 -o runs/answers.npz
 
 then:
-  python -m training.train --config training/recipes/cifar10_taught.yaml --data.path cifar10.zip
+  python -m training.train --config training/recipes/taught.yaml --data.path cifar10.zip
 """
 BATCH = 250  # pictures
 

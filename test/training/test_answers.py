@@ -98,7 +98,7 @@ def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path
     line = [str(runs['teacher'] / 'last.ckpt'), '--data', str(colors), '--epochs', '2']
     assert answers.main([*line, '-o', str(told)]) == 0
     start = ['--model.start', str(runs['cifar10'] / 'last.ckpt')]
-    taught = run('cifar10_taught.yaml', runs['taught'], *start, '--data.answers', str(told))
+    taught = run('taught.yaml', runs['taught'], *start, '--data.answers', str(told))
     assert taught.net.architecture == first.net.architecture
     assert taught.description['mean'] == first.description['mean']
 
