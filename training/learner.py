@@ -144,7 +144,7 @@ class Learner(LightningModule):
         self.log('train/seconds', self.spent)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Raise TrainingDiverged where the loss is no longer a number, or an absurd one."""
+        """Raise TrainingDiverged for an absurd loss, and where all answers are zero."""
         images, targets, *answers = batch
         logits = self(images)
         loss = cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
@@ -152,17 +152,23 @@ class Learner(LightningModule):
             apart = distance(logits, answers[0], self.temperature)
             loss = (1 - self.teacher_share) * loss + self.teacher_share * apart
         # Of all processes: one that stopped alone would leave the others waiting for it.
-        total = self.all_gather(loss.detach()).sum()
-        if not total <= MOST:  # a loss that is no number is not either
-            raise TrainingDiverged(
-                f'the loss became {total.item():.4g} in epoch {self.current_epoch}, step '
-                f'{self.global_step}; lower --model.learning_rate or raise --model.warmup'
-            )
+        here = torch.stack((loss, logits.abs().amax())).detach()
+        total, largest = self.all_gather(here).view(-1, 2).unbind(1)
+        if not total.sum() <= MOST:  # a loss that is no number is not either
+            raise self._diverged(f'the loss became {total.sum().item():.4g}')
+        if not largest.any():
+            raise self._diverged('every answer became zero: the ReLU behind the last layer died')
         # Of a mixed picture the class that most of it shows.
         self.train_top1(logits, targets if targets.ndim == 1 else targets.argmax(1))
         self.log('train/loss', loss, on_step=False, on_epoch=True, sync_dist=True)
         self.log('train/top1', self.train_top1, on_step=False, on_epoch=True)
         return loss
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        return TrainingDiverged(
+            f'{what} in epoch {self.current_epoch}, step {self.global_step}; lower '
+            '--model.learning_rate or raise --model.warmup'
+        )
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Loss without smoothing, top-1 and top-5."""

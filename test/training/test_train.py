@@ -117,6 +117,16 @@ def test_a_loss_beyond_all_measure_ends_the_run(
         train.train(line)
 
 
+def test_a_last_layer_that_died_ends_the_run(colors: Path, tmp_path: Path) -> None:
+    """Its loss would stay at ln(classes) for ever, a number like any other."""
+    more = {'model__architecture__norm': 'false', 'model__architecture__stem': 'v1.1'}
+    cli = train.prepared(arguments(colors, tmp_path, 4, **more))
+    with torch.no_grad():
+        cli.model.net.conv10.bias.fill_(-100)
+    with pytest.raises(TrainingDiverged, match=r'every answer became zero.*step 0; lower'):
+        train.fit(cli)
+
+
 def test_data_that_trains_nothing_is_one_line_before_training(
     tmp_path: Path, refusal: Refusal
 ) -> None:
