@@ -105,10 +105,9 @@ def answer(teachers: Sequence[Learner], images: Tensor, how: Augmentation, epoch
     for epoch in range(epochs):
         changes = draw(count, size, how, epoch)
         for which in torch.arange(count).split(BATCH):
-            own = changes[which]
-            batch = change(images[which], own, images[own.other], changes[own.other])
+            batch = change(images[which], which, changes, images).to(device)
             with torch.autocast(device, torch.bfloat16):
-                logits = torch.stack([teacher(batch.to(device)) for teacher in teachers]).mean(0)
+                logits = torch.stack([teacher(batch) for teacher in teachers]).mean(0)
             answers[which, epoch] = logits.half().cpu()
             bar.update(len(which))
     bar.close()

@@ -92,18 +92,19 @@ def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
     )
 
 
-def change(
-    images: Tensor, changes: Changes, others: Tensor | None = None, theirs: Changes | None = None
-) -> Tensor:
+def change(images: Tensor, which: Tensor, changes: Changes, whole: Tensor | None = None) -> Tensor:
     """
-    Return the pictures as training sees them: uint8 (N, H, W, 3), as they are given.
+    Return pictures as training sees them: uint8 (N, H, W, 3), as they are given.
 
-    ``others`` are what ``changes.other`` names, and ``theirs`` what is done to these.
+    ``which``, int64 (N,), are their numbers in the split that ``changes`` are for. From ``whole``,
+    all of its pictures, come the parts that are pasted in; without it there are none.
     """
-    images = move(images, changes)
-    if others is not None and theirs is not None:
-        images = paste(images, move(others, theirs), changes.part)
-    return erase(images, changes.hidden)
+    own = changes[which]
+    images = move(images, own)
+    if whole is not None:
+        others = whole[own.other].to(images.device)
+        images = paste(images, move(others, changes[own.other]), own.part)
+    return erase(images, own.hidden)
 
 
 def _squares(row: Tensor, column: Tensor, side: Tensor, size: int) -> Tensor:

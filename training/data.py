@@ -155,15 +155,13 @@ class PictureData(LightningDataModule):
         if self.answers:  # to so many epochs, which come again
             epoch %= self.answered.shape[1]
         changes = self._changes(epoch)
-        own = changes[which]
         if not self.augmentation.mix:
-            images = change(images, own)
+            images = change(images, which, changes)
         else:
-            whole, device = self.splits['train'], images.device
-            others, theirs = whole.images[own.other].to(device), changes[own.other]
-            images = change(images, own, others, theirs)
-            classes = whole.targets[own.other].to(device)
-            targets = mix_targets(targets, classes, own.part, len(self.labels), self.size)
+            train, own = self.splits['train'], changes[which]
+            images = change(images, which, changes, train.images)
+            others = train.targets[own.other].to(targets.device)
+            targets = mix_targets(targets, others, own.part, len(self.labels), self.size)
         if not self.answers:
             return images, targets
         return images, targets, self.answered[which, epoch].float().to(images.device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from training import command, plots, report
 from training.archive import Archive
 from training.command import Row, at_least_one
 from training.experiments import Experiment, every
-from training.learner import load
+from training.learner import Learner, load
 from training.run import RECIPE, Run, end_trainings, untrained
 from training.timing import forward_ms, step_ms
 
@@ -152,29 +152,27 @@ def tell_times(experiments: Sequence[Experiment], options: argparse.Namespace) -
         raise DataError(
             'these rows have no network of their own to time; choose others with --only'
         )
-    learners = [untrained(each, labels) for each in chosen]
-    forwards, steps = forward_ms(learners), step_ms(learners)
     options.output.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = [
-        {'experiment': each.name, 'forward_ms': forward, 'step_ms': step}
-        for each, forward, step in zip(chosen, forwards, steps, strict=True)
-    ]
+    found = times({each.name: untrained(each, labels) for each in chosen})
+    rows: list[Row] = [{'experiment': name, **row} for name, row in found.items()]
     command.write_csv(rows, options.output / 'times.csv')
     print(f'{"milliseconds for a picture":32} {"forward":>8} {"training":>8}')
     for row in rows:
         print(f'{row["experiment"]:32} {row["forward_ms"]:8.2f} {row["step_ms"]:8.2f}')
 
 
+def times(learners: Mapping[str, Learner]) -> dict[str, Row]:
+    """Return what each network takes for a picture, milliseconds, all measured in turns."""
+    each = [*learners.values()]
+    measured = zip(learners, forward_ms(each), step_ms(each), strict=True)
+    return {name: {'forward_ms': forward, 'step_ms': step} for name, forward, step in measured}
+
+
 def tell(runs: Sequence[Run], folder: Path) -> None:
     """Measure the times, the networks in turns; write tables and plots into ``folder``."""
     checkpoints = {run.experiment.name: str(run.checkpoint) for run in runs}
-    learners = [load(path) for path in checkpoints.values()]
-    forwards, steps = forward_ms(learners), step_ms(learners)
-    times: dict[str, Row] = {
-        name: {'forward_ms': forward, 'step_ms': step}
-        for name, forward, step in zip(checkpoints, forwards, steps, strict=True)
-    }
-    rows = [{**run.row(), **times[run.experiment.name]} for run in runs]
+    found = times({name: load(path) for name, path in checkpoints.items()})
+    rows = [{**run.row(), **found[run.experiment.name]} for run in runs]
     summaries = report.summarise(rows)
     paper = {run.experiment.name: run.experiment.paper for run in runs}
     command.write_csv(rows, folder / 'runs.csv')

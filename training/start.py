@@ -10,7 +10,7 @@ training.train has its norms still.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 
 import torch
@@ -18,9 +18,8 @@ from torch import nn
 
 from sqz_perception.errors import ArchitectureInvalid
 from sqz_perception.model import file
-from sqz_perception.model.network import Model, Node
-from training.architecture import Architecture
-from training.export import assembled, invalid, load_content
+from sqz_perception.model.network import InputSpec, Model, Node
+from training.export import assembled, load_checkpoint
 from training.models import SqueezeNet
 
 FIRST, HEAD = 'conv1', 'conv10'
@@ -45,9 +44,10 @@ def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Pre
     """
     begun = _from_checkpoint if path.endswith('.ckpt') else _from_model
     try:
-        return begun(net, path, labels, size)
+        spec = begun(net, path, labels, size)
     except ArchitectureInvalid as error:
         raise ArchitectureInvalid(f'{path}: {error}') from error
+    return Preprocessing(spec.color, spec.mean, tuple(1 / scale for scale in spec.scale))
 
 
 def freeze(net: SqueezeNet, first: str) -> None:
@@ -65,41 +65,35 @@ def freeze(net: SqueezeNet, first: str) -> None:
         _part(net, name).requires_grad_(False)
 
 
-def _from_model(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Preprocessing:
+def _from_model(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> InputSpec:
     model = file.read(path)
     _check(model, net, size)
     _load(model, net, with_head=model.labels == labels)
-    std = tuple(1 / scale for scale in model.input.scale)
-    return Preprocessing(model.input.color, model.input.mean, std)
+    return model.input
 
 
-def _from_checkpoint(
-    net: SqueezeNet, path: str, labels: tuple[str, ...], size: int
-) -> Preprocessing:
-    content = load_content(path)
-    found, own = content['sqz_perception'], net.architecture
-    alike = {'classes': own.classes, 'dropout': own.dropout}
-    if found['baseline'] or Architecture(**{**found['architecture'], **alike}) != own:
+def _from_checkpoint(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> InputSpec:
+    trained = load_checkpoint(path)
+    own = net.architecture
+    alike = replace(trained.net.architecture, classes=own.classes, dropout=own.dropout)
+    if alike != own:
         raise ArchitectureInvalid(
             'it is of another network than the recipe; give the recipe the architecture in the '
             'config.yaml beside it, or start from another file'
         )
-    _check_size(found['size'], found['size'], size)
-    state = {name.removeprefix('net.'): value for name, value in content['state_dict'].items()}
-    if tuple(found['labels']) != labels:
+    _check_size(trained.spec, size)
+    state = trained.net.state_dict()
+    if trained.labels != labels:
         state |= {f'{HEAD}.{name}': p for name, p in net.get_submodule(HEAD).state_dict().items()}
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:  # a missing key or another shape
-        raise invalid(path, error) from error
-    return Preprocessing(found['color'], tuple(found['mean']), tuple(found['std']))
+    net.load_state_dict(state)
+    return trained.spec
 
 
-def _check_size(height: int, width: int, size: int) -> None:
-    if (height, width) != (size, size):
+def _check_size(spec: InputSpec, size: int) -> None:
+    if (spec.height, spec.width) != (size, size):
         raise ArchitectureInvalid(
-            f'it is for pictures of {width}x{height} pixels, not {size}x{size}; use '
-            f'--data.size {height}'
+            f'it is for pictures of {spec.width}x{spec.height} pixels, not {size}x{size}; use '
+            f'--data.size {spec.height}'
         )
 
 
@@ -109,7 +103,7 @@ def _check(model: Model, net: SqueezeNet, size: int) -> None:
             'a model file has its norms folded into its weights; give '
             '--model.architecture.norm false'
         )
-    _check_size(model.input.height, model.input.width, size)
+    _check_size(model.input, size)
     for found, own in zip_longest(model.nodes, assembled(net, 'float32').nodes):
         if found != own:
             raise _another(_words(found), _words(own))

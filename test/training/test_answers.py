@@ -59,10 +59,9 @@ def test_answers_are_the_teacher_s_to_each_picture_as_it_is_changed_in_each_epoc
     images = torch.stack(
         [torch.from_numpy(source.picture(name)[:, :, ::-1].copy()) for name in names]
     )
-    changes = draw(72, 32, HOW, 2)
-    others = changes.other
+    changed = change(images, torch.arange(72), draw(72, 32, HOW, 2), images)
     with torch.inference_mode():
-        logits = load(str(teacher))(change(images, changes, images[others], changes[others]))
+        logits = load(str(teacher))(changed)
     assert found[:, 2].float().numpy() == pytest.approx(logits.numpy(), abs=0.05)
     assert not torch.equal(found[:, 1], found[:, 2])
 

@@ -174,19 +174,10 @@ def test_a_run_that_is_being_trained_is_left_alone(colors: Path, tmp_path: Path)
 
 
 def test_ended_by_sigterm_it_ends_its_training_and_can_go_on(colors: Path, tmp_path: Path) -> None:
-    line = [
-        str(colors),
-        '-o',
-        str(tmp_path),
-        '--only',
-        BASE.name,
-        '--seeds',
-        '1',
-        '--threads',
-        '1',
-    ]
+    line = [str(colors), '-o', str(tmp_path), '--only', BASE.name]
+    few = ['--seeds', '1', '--threads', '1', '--epochs', '10000']
     process = subprocess.Popen(
-        [sys.executable, '-m', 'training.reproduce', *line, '--epochs', '10000'],
+        [sys.executable, '-m', 'training.reproduce', *line, *few],
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,

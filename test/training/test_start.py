@@ -156,11 +156,35 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, tmp_path: 
         Learner(architecture, COLORS, 24, start=str(checkpoint))
     with pytest.raises(CheckpointInvalid, match='none.ckpt: no such file'):
         Learner(architecture, COLORS, 32, start=str(tmp_path / 'none.ckpt'))
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (
+            lambda content: content['state_dict'].pop('net.norm1.weight'),
+            'less.ckpt: no checkpoint',
+        ),
+        (lambda content: content.pop('state_dict'), 'less.ckpt: no checkpoint'),
+        (lambda content: content['sqz_perception'].pop('labels'), 'less.ckpt: no checkpoint'),
+        (
+            lambda content: content['sqz_perception']['architecture'].update(colour='red'),
+            'less.ckpt: no checkpoint',
+        ),
+        (
+            lambda content: content['sqz_perception'].update(baseline='convnet_small'),
+            'less.ckpt is of convnet_small, which is there to compare with',
+        ),
+    ],
+)
+def test_a_checkpoint_that_says_less_or_other_is_refused(
+    checkpoint: Path, tmp_path: Path, damage: Callable[[dict[str, Any]], object], message: str
+) -> None:
     content = torch.load(checkpoint, weights_only=True)
-    del content['state_dict']['net.norm1.weight']
+    damage(content)
     torch.save(content, tmp_path / 'less.ckpt')
-    with pytest.raises(CheckpointInvalid, match='less.ckpt: no checkpoint'):
-        Learner(architecture, COLORS, 32, start=str(tmp_path / 'less.ckpt'))
+    with pytest.raises(CheckpointInvalid, match=message):
+        Learner(PRESETS['squeezenet_small'], COLORS, 32, start=str(tmp_path / 'less.ckpt'))
 
 
 def test_a_network_trained_with_norms_goes_on_without(start: Start) -> None:
