@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from sqz_perception.errors import DataError
 from training import answers as teacher
 from training.augmentation import Augmentation, Changes, RandomCrop, change, draw, mix_targets
-from training.order import Share, ShuffleByEpoch, in_batches
+from training.order import Share, ShuffleByEpoch, in_batches, seeded
 from training.pictures import Batch, Pictures, Streamed, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
@@ -134,6 +134,15 @@ class PictureData(LightningDataModule):
         count = len(self.source.split('val'))
         most = 4 * self.batch_size
         return self._loader('val', None, batch_sampler=in_batches(count, most, self._share()))
+
+    def sample(self, count: int) -> Tensor:
+        """Return some training pictures, at most so many, uint8 (N, S, S, 3) in RGB order."""
+        total = len(self.source.split('train'))
+        which = torch.randperm(total, generator=seeded(self.seed, 0))[:count].tolist()
+        if not self.streamed:
+            return self.splits['train'].__getitems__(which)[0]
+        batch = Streamed(self.source, 'train', self.size).__getitems__(which)
+        return self.on_before_batch_transfer(batch, 0)[0]
 
     def on_before_batch_transfer(self, batch: Batch | DataError, dataloader_idx: int) -> Batch:
         """Raise the DataError that a batch has become."""

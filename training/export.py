@@ -40,6 +40,7 @@ then:
 """
 # What checkpoints of earlier versions do not say.
 DEFAULTS = {'baseline': None, 'color': 'rgb', 'train_from': None}
+OTHER_VERSION = 'its description or its weights are of another version'
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
     except SqzError:
         raise
     except Exception as error:  # whatever a missing key or another shape gives
-        raise invalid(path, error) from error
+        raise invalid(path, OTHER_VERSION) from error
 
 
 def load_description(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -132,17 +133,18 @@ def load_content(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointInvalid(f'{path}: no such file; training.train writes best.ckpt')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-        description = content['sqz_perception']
-        return {**content, 'sqz_perception': {**DEFAULTS, **description}}
     except Exception as error:  # torch.load raises whatever pickle and zip do
-        raise invalid(path, error) from error
+        raise invalid(path, 'torch can not read it') from error
+    description = content.get('sqz_perception') if isinstance(content, dict) else None
+    if not isinstance(description, dict):
+        raise invalid(path, 'another program wrote it')
+    return {**content, 'sqz_perception': {**DEFAULTS, **description}}
 
 
-def invalid(path: str | os.PathLike[str], error: Exception) -> CheckpointInvalid:
+def invalid(path: str | os.PathLike[str], reason: str) -> CheckpointInvalid:
     """Return what to raise for a file that is no checkpoint of this trainer."""
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return CheckpointInvalid(
-        f'{path}: no checkpoint of this training.train ({reason}); train again'
+        f'{path}: no checkpoint of this training.train: {reason}; train again'
     )
 
 
@@ -197,6 +199,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _export(options: argparse.Namespace) -> None:
     trained = load_checkpoint(options.checkpoint)
+    if trained.net.enlarge > 1:
+        raise CheckpointInvalid(
+            f'{options.checkpoint} enlarges its pictures: it is there to teach, not for a robot; '
+            'train one with another stem, that learns what it answers (training.answers)'
+        )
     base = file.read(options.base).tensors if options.base else None
     identity = command.identity(options)
     model = to_model(trained.net, trained.spec, trained.labels, identity, options.dtype, base)

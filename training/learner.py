@@ -19,14 +19,17 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from sqz_perception.errors import ArchitectureInvalid, SqzError, TrainingDiverged, TrainingError
 from training.architecture import Architecture
-from training.export import invalid, load_content
+from training.export import OTHER_VERSION, invalid, load_content
 from training.models import SqueezeNet, build
 from training.muon import Muon
+from training.norms import settle
+from training.order import seeded
 from training.start import Preprocessing, begin, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
 # Nats. A network that was there is ruined, though its loss may come back to ln(classes).
 MOST = 1e6
+SETTLING = 256  # pictures that tell norms their mean and deviation
 
 
 class Learner(LightningModule):
@@ -88,7 +91,7 @@ class Learner(LightningModule):
                 f'{temperature} above 0'
             )
         given = {'baseline': baseline, 'color': color, 'mean': mean, 'std': std}
-        check_start(start, train_from, given)
+        check_start(start, train_from, given, architecture.norm)
         net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
         if optimizer == 'muon' and not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()):
             raise ArchitectureInvalid(
@@ -96,8 +99,11 @@ class Learner(LightningModule):
                 '--model.architecture.norm true'
             )
         values = Preprocessing(color or 'rgb', mean or MEAN, std or STD)
+        self.new_head = self.new_norms = False
         if start:
-            values = begin(net, start, labels, size)
+            begun = begin(net, start, labels, size)
+            values = begun.preprocessing
+            self.new_head, self.new_norms = begun.new_head, begun.new_norms
         if train_from:
             freeze(net, train_from)
         self.net = net.to(memory_format=torch.channels_last)
@@ -127,13 +133,30 @@ class Learner(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures uint8 (N, H, W, 3) in RGB order -> logits float32 (N, classes)."""
-        x = images if self.color == 'rgb' else images.flip(3)
-        x = x.permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory already
-        return self.net((x - self.mean) * self.scale).float()
+        return self.net(self.normalised(images)).float()
 
-    def on_train_epoch_start(self) -> None:
-        """Remember when the epoch began."""
+    def normalised(self, images: Tensor) -> Tensor:
+        """Pictures uint8 (N, H, W, 3) in RGB order -> what the network sees, (N, 3, H, W)."""
+        x = images if self.color == 'rgb' else images.flip(3)
+        x = x.permute(0, 3, 1, 2)  # channels last in memory already
+        return (x - self.mean) * self.scale
+
+    def setup(self, stage: str) -> None:
+        """Let norms that a file had not normalise, before any other process takes them over."""
+        if stage != 'fit' or not self.new_norms:
+            return
+        settle(self.net, self.normalised(self.trainer.datamodule.sample(SETTLING)))
+        if self.new_head:
+            self.net.reset_head()
+        self.new_norms = False
+
+    def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """In an epoch's first: take the time, and let dropout depend on the epoch alone."""
+        if batch_idx:
+            return  # there is on_train_epoch_start, but not in the first epoch of a resumed run
         self.begun = time.perf_counter()
+        where = self.trainer.datamodule.seed, self.current_epoch, 2, self.global_rank
+        torch.manual_seed(seeded(*where).initial_seed())
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Take the time; the epoch ends only after validation."""
@@ -241,11 +264,13 @@ def load(path: str) -> Learner:
     except SqzError:
         raise
     except Exception as error:  # whatever a missing key or another shape gives
-        raise invalid(path, error) from error
+        raise invalid(path, OTHER_VERSION) from error
     return learner.eval()
 
 
-def check_start(start: str | None, train_from: str | None, others: dict[str, Any]) -> None:
+def check_start(
+    start: str | None, train_from: str | None, others: dict[str, Any], norm: bool
+) -> None:
     """Raise ArchitectureInvalid where the recipe contradicts what it begins with."""
     given = [f'--model.{name}' for name, value in others.items() if value is not None]
     if start and given:
@@ -256,6 +281,11 @@ def check_start(start: str | None, train_from: str | None, others: dict[str, Any
         raise ArchitectureInvalid(
             f'the layers before {train_from} would stay random; give --model.start, or leave out '
             '--model.train_from'
+        )
+    if train_from and norm:
+        raise ArchitectureInvalid(
+            f'the norms before {train_from} would go on changing; give --model.architecture.norm '
+            'false, or leave out --model.train_from'
         )
 
 

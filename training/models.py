@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from sqz_perception.errors import ArchitectureInvalid
 from training import command
@@ -101,7 +102,7 @@ class SqueezeNet(nn.Module):
             channels = expand1x1 + expand3x3
         self.dropout = nn.Dropout(a.dropout)
         self.conv10 = nn.Conv2d(channels, a.classes, 1)
-        self.head_relu = stem.head_relu
+        self.head_relu, self.enlarge = stem.head_relu, stem.enlarge
         self.reset()
 
     def reset(self) -> None:
@@ -111,10 +112,17 @@ class SqueezeNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        self.reset_head()
+
+    def reset_head(self) -> None:
+        """Random weights for the last layer only."""
         nn.init.normal_(self.conv10.weight, std=0.01)
+        nn.init.zeros_(self.conv10.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, classes) of normalised pictures ``x`` (N, 3, H, W)."""
+        if self.enlarge > 1:
+            x = interpolate(x, scale_factor=self.enlarge, mode='bilinear', align_corners=False)
         x = self.norm1(self.conv1(x)).relu_()
         for layer in self.fires.values():
             x = layer(x)

@@ -4,14 +4,14 @@
 Begin with the weights of a model file or a checkpoint instead of random ones: transfer learning.
 
 A model file's graph is compared with the recipe's network node for node, so strides, pads and
-pools agree as well as shapes. Batch norm is folded in it, so the network has none; a checkpoint of
-training.train has its norms still.
+pools agree as well as shapes. Batch norm is folded in it; where the network has norms, they begin
+anew (training.norms). A checkpoint of training.train has its norms still.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from torch import nn
 from sqz_perception.errors import ArchitectureInvalid
 from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model, Node
+from training import norms
 from training.export import assembled, load_checkpoint
 from training.models import SqueezeNet
 
@@ -34,20 +35,31 @@ class Preprocessing:
     std: tuple[float, ...]
 
 
-def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Preprocessing:
+@dataclass(frozen=True)
+class Beginning:
+    """What a network was given."""
+
+    preprocessing: Preprocessing
+    new_head: bool  # its last layer is random
+    new_norms: bool  # they only add; training.norms.settle makes them normalise
+
+
+def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Beginning:
     """
-    Give ``net`` the weights at ``path``; return their preprocessing.
+    Give ``net`` the weights at ``path``; return their preprocessing and what is new.
 
     The last layer keeps its random weights where the file has other ``labels``. Raises
     ArchitectureInvalid where the file is of another network or for pictures that are not ``size``
     pixels high and wide, and a ModelError or CheckpointInvalid where it can't be read.
     """
-    begun = _from_checkpoint if path.endswith('.ckpt') else _from_model
+    checkpoint = path.endswith('.ckpt')
+    read = _from_checkpoint if checkpoint else _from_model
     try:
-        spec = begun(net, path, labels, size)
+        spec, known = read(net, path, labels, size)
     except ArchitectureInvalid as error:
         raise ArchitectureInvalid(f'{path}: {error}') from error
-    return Preprocessing(spec.color, spec.mean, tuple(1 / scale for scale in spec.scale))
+    values = Preprocessing(spec.color, spec.mean, tuple(1 / scale for scale in spec.scale))
+    return Beginning(values, known != labels, net.architecture.norm and not checkpoint)
 
 
 def freeze(net: SqueezeNet, first: str) -> None:
@@ -65,14 +77,18 @@ def freeze(net: SqueezeNet, first: str) -> None:
         _part(net, name).requires_grad_(False)
 
 
-def _from_model(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> InputSpec:
+def _from_model(
+    net: SqueezeNet, path: str, labels: tuple[str, ...], size: int
+) -> tuple[InputSpec, tuple[str, ...]]:
     model = file.read(path)
     _check(model, net, size)
     _load(model, net, with_head=model.labels == labels)
-    return model.input
+    return model.input, model.labels
 
 
-def _from_checkpoint(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> InputSpec:
+def _from_checkpoint(
+    net: SqueezeNet, path: str, labels: tuple[str, ...], size: int
+) -> tuple[InputSpec, tuple[str, ...]]:
     trained = load_checkpoint(path)
     own = net.architecture
     alike = replace(trained.net.architecture, classes=own.classes, dropout=own.dropout)
@@ -86,7 +102,7 @@ def _from_checkpoint(net: SqueezeNet, path: str, labels: tuple[str, ...], size: 
     if trained.labels != labels:
         state |= {f'{HEAD}.{name}': p for name, p in net.get_submodule(HEAD).state_dict().items()}
     net.load_state_dict(state)
-    return trained.spec
+    return trained.spec, trained.labels
 
 
 def _check_size(spec: InputSpec, size: int) -> None:
@@ -98,19 +114,23 @@ def _check_size(spec: InputSpec, size: int) -> None:
 
 
 def _check(model: Model, net: SqueezeNet, size: int) -> None:
-    if net.architecture.norm:
-        raise ArchitectureInvalid(
-            'a model file has its norms folded into its weights; give '
-            '--model.architecture.norm false'
-        )
-    _check_size(model.input, size)
-    for found, own in zip_longest(model.nodes, assembled(net, 'float32').nodes):
+    nodes, own_nodes = model.nodes, tuple(assembled(net, 'float32').nodes)
+    if net.enlarge == 1:
+        _check_size(model.input, size)
+    else:  # a teacher: it may have been for larger pictures, and with a ReLU after its last layer
+        nodes, own_nodes = _to_head(nodes), _to_head(own_nodes)
+    for found, own in zip_longest(nodes, own_nodes):
         if found != own:
             raise _another(_words(found), _words(own))
 
 
+def _to_head(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(takewhile(lambda node: node.name != HEAD, nodes))
+
+
 @torch.no_grad()
 def _load(model: Model, net: SqueezeNet, with_head: bool) -> None:
+    biases = {}
     for node in model.convolutions:
         if node.name == HEAD and not with_head:
             continue
@@ -119,7 +139,11 @@ def _load(model: Model, net: SqueezeNet, with_head: bool) -> None:
         if weight.shape != part.weight.shape:
             raise _another(*(f'{node.weight} {tuple(w.shape)}' for w in (weight, part.weight)))
         part.weight.copy_(torch.from_numpy(weight))
-        part.bias.copy_(torch.from_numpy(bias))
+        biases[node.name] = torch.from_numpy(bias)
+        if part.bias is not None:
+            part.bias.copy_(biases[node.name])
+    if net.architecture.norm:
+        norms.only_add(net, biases)
 
 
 def _part(net: SqueezeNet, name: str) -> nn.Module:

@@ -114,6 +114,18 @@ def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
     assert apart == pytest.approx(np.tile([1, 0, 0], (10, 1)), abs=0.05)
 
 
+def test_mirror_images_are_asked_about_too(teacher: Path) -> None:
+    still = replace(HOW, shift=0, flip=False, erase=0, mix=0.0)
+    images = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8)
+    alone, both = (
+        answers.answer([load(str(teacher))], of, still, 1).float()
+        for of in (images, images.flip(2))
+    )
+    assert not torch.allclose(alone, both, atol=0.05)
+    mirrored = answers.answer([load(str(teacher))], images, still, 1, mirror=True).float()
+    assert mirrored.numpy() == pytest.approx((alone + both).numpy() / 2, abs=0.05)
+
+
 def test_what_the_teacher_says_is_learned_and_not_the_classes(
     told: Path, teacher: Path, colors: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,18 @@ def test_pictures_that_memory_can_not_hold_are_streamed(
         assert read[0].shape == (16, 32, 32, 3)
 
 
+@pytest.mark.parametrize('memory_gib', [8, 0])
+def test_a_sample_is_of_training_pictures_and_the_same_each_time(
+    colors: Path, memory_gib: float
+) -> None:
+    data = prepared(colors, memory_gib=memory_gib)
+    sample = data.sample(5)
+    assert torch.equal(sample, data.sample(5))
+    known = {image.numpy().tobytes() for image in prepared(colors).splits['train'].images}
+    assert len({image.numpy().tobytes() for image in sample} & known) == len(sample) == 5
+    assert len(data.sample(1000)) == 72
+
+
 def test_streamed_pictures_are_cut_anew_in_each_epoch(colors: Path) -> None:
     loader = prepared(colors, memory_gib=0, workers=1).train_dataloader()
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,8 @@ SIDE = 48
 COLORS = ('blue', 'green', 'red')
 TINY = Architecture(base_e=16, incr_e=8, freq=2, fires=3, squeeze_ratio=0.5, classes=3)
 
+NORMS = {'model__architecture__norm': 'true', 'model__train_from': 'null'}
+
 Start = Callable[..., str]
 
 
@@ -82,9 +85,11 @@ def shared_values(model: Model) -> Model:
     return deep_compress(model, {}, 5)
 
 
-def learner(path: str, architecture: Architecture = TINY, **more: object) -> Learner:
+def learner(
+    path: str, architecture: Architecture = TINY, size: int = SIDE, **more: object
+) -> Learner:
     """Return what the recipe gives the trainer, for evaluation."""
-    return Learner(architecture, COLORS, SIDE, start=path, **more).eval()
+    return Learner(architecture, COLORS, size, start=path, **more).eval()
 
 
 def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
@@ -104,13 +109,22 @@ def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
         ({'stem': 'small', 'bypass': 'simple', 'add_first': True}, 'rgb', with_one_step),
     ],
 )
+@pytest.mark.parametrize('norm', [False, True])
 def test_a_network_begins_with_the_files_answers(
-    start: Start, changes: dict[str, Any], color: str, like: Callable[[Model], Model]
+    start: Start,
+    changes: dict[str, Any],
+    color: str,
+    like: Callable[[Model], Model],
+    norm: bool,
 ) -> None:
     architecture = replace(TINY, **changes)
     path = start(like, architecture, color)
     model = file.read(path)
-    begun = learner(path, architecture)
+    if norm and architecture.bypass != 'none' and not architecture.add_first:
+        with pytest.raises(ArchitectureInvalid, match='relu'):
+            learner(path, replace(architecture, norm=norm))
+        return
+    begun = learner(path, replace(architecture, norm=norm))
     runtime, _ = classifier.build(model, FP32)
     for seed in (5, 6):
         picture = self_test_picture(seed, model.input)
@@ -172,8 +186,8 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, tmp_path: 
             'less.ckpt: no checkpoint',
         ),
         (
-            lambda content: content['sqz_perception'].update(baseline='convnet_small'),
-            'less.ckpt is of convnet_small, which is there to compare with',
+            lambda content: content['sqz_perception'].update(baseline='resnet50_small'),
+            'less.ckpt is of resnet50_small, which is there to compare with',
         ),
     ],
 )
@@ -280,6 +294,61 @@ def test_what_is_not_trained_is_exported_as_it_was(
     classifier.load(based, FP32)  # its self-test passes
 
 
+def test_a_teacher_begins_with_a_file_for_larger_pictures(
+    colors: Path, tmp_path: Path, start: Start, capsys: pytest.CaptureFixture
+) -> None:
+    """It enlarges its pictures; the last ReLU of the file goes. It is not for a robot."""
+    path = start()
+    teacher = {'model__architecture__stem': 'enlarging', 'data__size': '16'}
+    train.train(recipe(colors, tmp_path, path, **NORMS, **teacher))
+    checkpoint = tmp_path / 'last.ckpt'
+    net = load(str(checkpoint)).net
+    kernel = torch.from_numpy(file.read(path).tensors['conv1.weight'].dense())
+    cosine = torch.cosine_similarity(net.conv1.weight.flatten(), kernel.flatten(), dim=0)
+    assert cosine > 0.9
+    assert export.main([str(checkpoint), '--name', 'net', '-o', str(tmp_path / 'o.sqz')]) == 1
+    assert 'it is there to teach, not for a robot' in capsys.readouterr().err
+    further = learner(str(checkpoint), net.architecture, size=16)
+    assert torch.equal(further.net.conv1.weight, net.conv1.weight)
+
+
+def test_norms_are_put_into_a_file_that_has_none(
+    colors: Path, tmp_path: Path, start: Start
+) -> None:
+    """Its last layer is new; without new norms Muon could not train it."""
+    path = start(architecture=replace(TINY, stem='tiny'), labels=('a', 'b', 'c', 'd'))
+    more = {'model__architecture__stem': 'tiny', 'model__optimizer': 'muon'}
+    line = recipe(colors, tmp_path, path, **NORMS, **more)
+    cli = train.train(line)
+    assert cli.trainer.callback_metrics['val/top1'] == 1
+    out = tmp_path / 'out.sqz'
+    assert export.main([str(tmp_path / 'best.ckpt'), '--name', 'colors', '-o', str(out)]) == 0
+    assert evaluate(classifier.load(str(out), FP32), Archive(colors)).top(1) == 100
+
+
+def test_a_resumed_run_keeps_its_norms_and_drops_the_same(
+    colors: Path,
+    tmp_path: Path,
+    start: Start,
+    train_until: Callable[[list[str], int], None],
+) -> None:
+    path = start()
+    whole, broken = (
+        recipe(colors, tmp_path / name, path, **NORMS, trainer__max_epochs='2')
+        for name in ('whole', 'broken')
+    )
+    train.train(whole)
+    train_until(broken, 1)
+    train.train([*broken, '--ckpt_path', str(tmp_path / 'broken' / 'last.ckpt')])
+    first, second = (
+        load(str(tmp_path / of / 'last.ckpt')).state_dict() for of in ('whole', 'broken')
+    )
+    assert not [name for name, value in first.items() if not torch.equal(value, second[name])]
+    rows = csv.DictReader((tmp_path / 'broken' / 'metrics.csv').open())
+    (seconds,) = [row['train/seconds'] for row in rows if row['train/seconds']]
+    assert 0 < float(seconds) < 60
+
+
 @pytest.mark.parametrize('color', ['bgr', 'rgb'])
 def test_a_robot_sees_what_training_saw(
     colors: Path, tmp_path: Path, start: Start, color: str
@@ -337,7 +406,7 @@ def test_a_run_goes_on_only_as_it_began(
         ({'model__architecture__fires': '2'}, "where the recipe's network has max_pool pool3"),
         ({'model__architecture__stem': 'small'}, 'conv conv1 of image, stride 2 where'),
         ({'model__architecture__bypass': 'simple'}, 'has add fire3.bypass'),
-        ({'model__architecture__norm': 'true'}, 'give --model.architecture.norm false'),
+        ({'model__architecture__norm': 'true'}, 'the norms before fire4 would go on changing'),
         ({'data__size': '32'}, 'use --data.size 48'),
         ({'model__train_from': 'fire5'}, "no layer 'fire5' to train from; there are conv1, fire2"),
         ({'model__mean': '[1.0, 2.0, 3.0]'}, 'leave out --model.mean'),
