@@ -33,7 +33,6 @@ class Stem:
     pad: int
     pools: tuple[float, ...]  # max pools after this share of the fire modules; 0 is conv1
     head_relu: bool  # ReLU between conv10 and the average, as in the paper
-    enlarge: int = 1  # the picture is made so many times higher and wider before conv1
 
 
 STEMS = {
@@ -41,8 +40,6 @@ STEMS = {
     'v1.1': Stem(224, 64, 3, 2, 0, (0, 1 / 4, 1 / 2), True),  # authors' v1.1: 2.4 times fewer MACs
     # Ours, for CIFAR-size pictures: halved late, the paper's third strategy, once in each third.
     'small': Stem(32, 24, 3, 1, 1, (1 / 6, 1 / 2, 5 / 6), False),
-    # To teach the former two: an ImageNet network is for things larger than a few pixels.
-    'enlarging': Stem(32, 96, 7, 2, 0, (0, 3 / 8, 7 / 8), False, 3),
     'tiny': Stem(32, 96, 3, 2, 1, (0, 3 / 8, 7 / 8), False),  # v1.0's halvings on small pictures
 }
 BYPASSES = ('none', 'simple', 'complex')
@@ -65,8 +62,7 @@ class Architecture:
             where they do not fit, through a 1x1 convolution that makes them.
         add_first: Add before the ReLU and not after it as in the paper. With ``norm`` it is always
             so: sums of rectified outputs only grow, and a norm does not hold them back.
-        stem: 'v1.0', 'v1.1', and for 32x32 pictures 'small', 'tiny' and, as a teacher,
-            'enlarging': first layer and pools.
+        stem: 'v1.0', 'v1.1', and 'small' or 'tiny' for 32x32 pictures: first layer and pools.
         norm: Batch norm after every convolution but the last.
         classes: Number of classes.
         dropout: Share dropped before the last convolution, in training only.

@@ -39,7 +39,7 @@ then:
   python -m sqz_perception verify cifar10.sqz
 """
 # What checkpoints of earlier versions do not say.
-DEFAULTS = {'baseline': None, 'color': 'rgb', 'train_from': None}
+DEFAULTS = {'baseline': None, 'color': 'rgb', 'train_from': None, 'enlarge': 1}
 OTHER_VERSION = 'its description or its weights are of another version'
 
 
@@ -111,6 +111,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
         raise CheckpointInvalid(
             f'{path} is of {description["baseline"]}, which is there to compare with and not for '
             'a robot; train an architecture of the family'
+        )
+    if description['enlarge'] > 1:
+        raise CheckpointInvalid(
+            f'{path} is of a network that enlarges its pictures: it is there to teach, not for a '
+            'robot; train one with --model.enlarge 1'
         )
     try:
         net = SqueezeNet(Architecture(**description['architecture']))
@@ -199,11 +204,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _export(options: argparse.Namespace) -> None:
     trained = load_checkpoint(options.checkpoint)
-    if trained.net.enlarge > 1:
-        raise CheckpointInvalid(
-            f'{options.checkpoint} enlarges its pictures: it is there to teach, not for a robot; '
-            'train one with another stem, that learns what it answers (training.answers)'
-        )
     base = file.read(options.base).tensors if options.base else None
     identity = command.identity(options)
     model = to_model(trained.net, trained.spec, trained.labels, identity, options.dtype, base)

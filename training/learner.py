@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -24,7 +24,7 @@ from training.models import SqueezeNet, build
 from training.muon import Muon
 from training.norms import settle
 from training.order import seeded
-from training.start import Preprocessing, begin, freeze
+from training.start import Preprocessing, begin, begin_baseline, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
 # Nats. A network that was there is ruined, though its loss may come back to ln(classes).
@@ -42,6 +42,7 @@ class Learner(LightningModule):
         size: int,
         baseline: str | None = None,
         start: str | None = None,
+        enlarge: int = 1,
         train_from: str | None = None,
         color: Literal['rgb', 'bgr'] | None = None,
         mean: tuple[float, float, float] | None = None,
@@ -65,7 +66,10 @@ class Learner(LightningModule):
             size: Height and width of the pictures, pixels, from the data.
             baseline: A network of training.models in the architecture's place, to compare with.
             start: A model file or a checkpoint (.ckpt) to begin with: its weights, but the last
-                layer's where its labels are others, and its preprocessing.
+                layer's where its labels are others, and its preprocessing. For a baseline: its
+                published weights, a state dict (.pth).
+            enlarge: How many times higher and wider than the pictures what the network sees is;
+                for a teacher that was trained on things of more pixels.
             train_from: The first layer that is trained, such as fire6 or conv10; those before it
                 stay as they are in the file.
             color: The order that the network takes colours in. Default: the start's or 'rgb'.
@@ -85,13 +89,14 @@ class Learner(LightningModule):
         """
         super().__init__()
         architecture = replace(architecture, classes=len(labels))
-        if not 0 <= teacher_share <= 1 or temperature <= 0:
+        if not 0 <= teacher_share <= 1 or temperature <= 0 or enlarge < 1:
             raise TrainingError(
                 f'teacher_share {teacher_share} must be between 0 and 1, temperature '
-                f'{temperature} above 0'
+                f'{temperature} above 0, enlarge {enlarge} at least 1'
             )
-        given = {'baseline': baseline, 'color': color, 'mean': mean, 'std': std}
-        check_start(start, train_from, given, architecture.norm)
+        check_start(baseline, start, train_from, norm=architecture.norm)
+        if start and not baseline:
+            check_given(color=color, mean=mean, std=std)
         net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
         if optimizer == 'muon' and not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()):
             raise ArchitectureInvalid(
@@ -100,8 +105,10 @@ class Learner(LightningModule):
             )
         values = Preprocessing(color or 'rgb', mean or MEAN, std or STD)
         self.new_head = self.new_norms = False
-        if start:
-            begun = begin(net, start, labels, size)
+        if start and baseline:
+            begin_baseline(net, start)
+        elif start:
+            begun = begin(net, start, labels, size * enlarge)
             values = begun.preprocessing
             self.new_head, self.new_norms = begun.new_head, begun.new_norms
         if train_from:
@@ -120,7 +127,9 @@ class Learner(LightningModule):
             'std': list(values.std),
             'baseline': baseline,
             'train_from': train_from,
+            'enlarge': enlarge,
         }
+        self.enlarge = enlarge
         self.optimizer, self.learning_rate, self.momentum = optimizer, learning_rate, momentum
         self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
         self.label_smoothing, self.begun, self.spent = label_smoothing, 0.0, 0.0
@@ -139,7 +148,10 @@ class Learner(LightningModule):
         """Pictures uint8 (N, H, W, 3) in RGB order -> what the network sees, (N, 3, H, W)."""
         x = images if self.color == 'rgb' else images.flip(3)
         x = x.permute(0, 3, 1, 2)  # channels last in memory already
-        return (x - self.mean) * self.scale
+        x = (x - self.mean) * self.scale
+        if self.enlarge == 1:
+            return x
+        return interpolate(x, scale_factor=self.enlarge, mode='bilinear', align_corners=False)
 
     def setup(self, stage: str) -> None:
         """Let norms that a file had not normalise, before any other process takes them over."""
@@ -259,6 +271,7 @@ def load(path: str) -> Learner:
             color=found['color'],
             mean=tuple(found['mean']),
             std=tuple(found['std']),
+            enlarge=found['enlarge'],
         )
         learner.load_state_dict(content['state_dict'])
     except SqzError:
@@ -269,23 +282,34 @@ def load(path: str) -> Learner:
 
 
 def check_start(
-    start: str | None, train_from: str | None, others: dict[str, Any], norm: bool
+    baseline: str | None, start: str | None, train_from: str | None, *, norm: bool
 ) -> None:
     """Raise ArchitectureInvalid where the recipe contradicts what it begins with."""
-    given = [f'--model.{name}' for name, value in others.items() if value is not None]
-    if start and given:
+    if baseline and start and start.endswith(('.sqz', '.ckpt')):
         raise ArchitectureInvalid(
-            f'--model.start brings a SqueezeNet with its preprocessing; leave out {given[0]}'
+            f'{start} is of a SqueezeNet; leave out --model.baseline, or give the published '
+            'weights of that'
         )
     if train_from and not start:
         raise ArchitectureInvalid(
             f'the layers before {train_from} would stay random; give --model.start, or leave out '
             '--model.train_from'
         )
+    if train_from and baseline:
+        raise ArchitectureInvalid('a baseline is trained whole; leave out --model.train_from')
     if train_from and norm:
         raise ArchitectureInvalid(
             f'the norms before {train_from} would go on changing; give --model.architecture.norm '
             'false, or leave out --model.train_from'
+        )
+
+
+def check_given(**values: object) -> None:
+    """Raise ArchitectureInvalid for a value that the file to begin with brings."""
+    given = [f'--model.{name}' for name, value in values.items() if value is not None]
+    if given:
+        raise ArchitectureInvalid(
+            f'--model.start brings a SqueezeNet with its preprocessing; leave out {given[0]}'
         )
 
 

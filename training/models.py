@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from sqz_perception.errors import ArchitectureInvalid
 from training import command
@@ -102,7 +101,7 @@ class SqueezeNet(nn.Module):
             channels = expand1x1 + expand3x3
         self.dropout = nn.Dropout(a.dropout)
         self.conv10 = nn.Conv2d(channels, a.classes, 1)
-        self.head_relu, self.enlarge = stem.head_relu, stem.enlarge
+        self.head_relu = stem.head_relu
         self.reset()
 
     def reset(self) -> None:
@@ -121,8 +120,6 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, classes) of normalised pictures ``x`` (N, 3, H, W)."""
-        if self.enlarge > 1:
-            x = interpolate(x, scale_factor=self.enlarge, mode='bilinear', align_corners=False)
         x = self.norm1(self.conv1(x)).relu_()
         for layer in self.fires.values():
             x = layer(x)

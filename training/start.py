@@ -5,18 +5,19 @@ Begin with the weights of a model file or a checkpoint instead of random ones: t
 
 A model file's graph is compared with the recipe's network node for node, so strides, pads and
 pools agree as well as shapes. Batch norm is folded in it; where the network has norms, they begin
-anew (training.norms). A checkpoint of training.train has its norms still.
+anew (training.norms). A checkpoint of training.train has its norms still. A baseline begins with
+weights as somebody published them.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from itertools import takewhile, zip_longest
+from itertools import zip_longest
 
 import torch
 from torch import nn
 
-from sqz_perception.errors import ArchitectureInvalid
+from sqz_perception.errors import ArchitectureInvalid, CheckpointInvalid
 from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model, Node
 from training import norms
@@ -24,6 +25,7 @@ from training.export import assembled, load_checkpoint
 from training.models import SqueezeNet
 
 FIRST, HEAD = 'conv1', 'conv10'
+COUNTER = 'num_batches_tracked'  # of norms; older published weights have none
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,40 @@ def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Beg
         raise ArchitectureInvalid(f'{path}: {error}') from error
     values = Preprocessing(spec.color, spec.mean, tuple(1 / scale for scale in spec.scale))
     return Beginning(values, known != labels, net.architecture.norm and not checkpoint)
+
+
+def begin_baseline(net: nn.Module, path: str) -> None:
+    """
+    Give a baseline the published weights at ``path``: what torch.save made of a state dict.
+
+    Layers are told by their order and their shapes, since everybody names them differently. The
+    last one keeps its random weights where it is of other classes. Raises CheckpointInvalid where
+    the file can't be read, and ArchitectureInvalid where it is of another network.
+    """
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        given = [value for name, value in state.items() if not name.endswith(COUNTER)]
+    except FileNotFoundError as error:
+        raise CheckpointInvalid(f'{path}: no such file; give the published weights') from error
+    except Exception as error:  # torch.load raises whatever pickle and zip do
+        raise CheckpointInvalid(
+            f"{path}: torch can't read it as a state dict; give the published weights as they are"
+        ) from error
+    own = {name: value for name, value in net.state_dict().items() if not name.endswith(COUNTER)}
+    *_, weight, bias = own
+    alike = [
+        value.shape == getattr(other, 'shape', None)
+        for value, other in zip(own.values(), given, strict=False)
+    ]
+    if len(given) != len(own) or not all(alike[:-2]):
+        raise ArchitectureInvalid(
+            f'{path}: these are not the weights of this network: their number or their shapes '
+            'differ; choose the baseline that they are for'
+        )
+    taken = dict(zip(own, given, strict=True))
+    if not all(alike):
+        taken |= {name: own[name] for name in (weight, bias)}
+    net.load_state_dict(taken, strict=False)
 
 
 def freeze(net: SqueezeNet, first: str) -> None:
@@ -114,18 +150,10 @@ def _check_size(spec: InputSpec, size: int) -> None:
 
 
 def _check(model: Model, net: SqueezeNet, size: int) -> None:
-    nodes, own_nodes = model.nodes, tuple(assembled(net, 'float32').nodes)
-    if net.enlarge == 1:
-        _check_size(model.input, size)
-    else:  # a teacher: it may have been for larger pictures, and with a ReLU after its last layer
-        nodes, own_nodes = _to_head(nodes), _to_head(own_nodes)
-    for found, own in zip_longest(nodes, own_nodes):
+    _check_size(model.input, size)
+    for found, own in zip_longest(model.nodes, assembled(net, 'float32').nodes):
         if found != own:
             raise _another(_words(found), _words(own))
-
-
-def _to_head(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    return tuple(takewhile(lambda node: node.name != HEAD, nodes))
 
 
 @torch.no_grad()

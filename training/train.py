@@ -55,7 +55,7 @@ then:
 """
 
 # Of a checkpoint's description: what a run that goes on from it has too, beside the architecture.
-SAME = ('baseline', 'color', 'mean', 'std', 'train_from')
+SAME = ('baseline', 'color', 'mean', 'std', 'train_from', 'enlarge')
 
 
 class Cli(LightningCLI):

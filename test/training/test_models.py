@@ -29,6 +29,7 @@ def parameters(architecture: Architecture) -> int:
         ('squeezenet1_1', 1_235_496),
         ('alexnet', 61_100_840),
         ('resnet50', 25_557_032),
+        ('efficientnet_lite0', 4_652_008),
     ],
 )
 def test_published_networks_have_their_parameters(

@@ -35,7 +35,7 @@ from training.archive import Archive  # noqa: E402
 from training.assemble import Identity, Layer  # noqa: E402
 from training.evaluate import evaluate  # noqa: E402
 from training.learner import Learner, load  # noqa: E402
-from training.models import SqueezeNet  # noqa: E402
+from training.models import SqueezeNet, build  # noqa: E402
 from training.weight_sharing import deep_compress  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -85,11 +85,9 @@ def shared_values(model: Model) -> Model:
     return deep_compress(model, {}, 5)
 
 
-def learner(
-    path: str, architecture: Architecture = TINY, size: int = SIDE, **more: object
-) -> Learner:
+def learner(path: str, architecture: Architecture = TINY, **more: object) -> Learner:
     """Return what the recipe gives the trainer, for evaluation."""
-    return Learner(architecture, COLORS, size, start=path, **more).eval()
+    return Learner(architecture, COLORS, SIDE, start=path, **more).eval()
 
 
 def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
@@ -294,22 +292,63 @@ def test_what_is_not_trained_is_exported_as_it_was(
     classifier.load(based, FP32)  # its self-test passes
 
 
-def test_a_teacher_begins_with_a_file_for_larger_pictures(
-    colors: Path, tmp_path: Path, start: Start, capsys: pytest.CaptureFixture
+@pytest.fixture(scope='module')
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return weights of a ResNet-50 for other classes, as torchvision publishes them."""
+    torch.manual_seed(4)
+    state = build('resnet50_small', 5).state_dict()
+    path = tmp_path_factory.mktemp('published') / 'resnet50.pth'
+    torch.save({name: v for name, v in state.items() if not name.endswith('tracked')}, path)
+    return path
+
+
+def test_a_teacher_begins_with_published_weights_and_enlarges_its_pictures(
+    colors: Path, tmp_path: Path, published: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """It enlarges its pictures; the last ReLU of the file goes. It is not for a robot."""
-    path = start()
-    teacher = {'model__architecture__stem': 'enlarging', 'data__size': '16'}
-    train.train(recipe(colors, tmp_path, path, **NORMS, **teacher))
+    more = {'model__baseline': 'resnet50_small', 'model__start': str(published)}
+    line = arguments(colors, tmp_path, 1, **more, model__enlarge='2', data__size='16')
+    begun = train.prepared(line).model
+    kernel = torch.load(published, weights_only=True)['layer3.0.conv2.weight']
+    assert torch.equal(begun.net.layer3[0].conv2.weight, kernel)
+    assert begun.net.fc.weight.shape == (3, 2048)
+    images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    assert begun.normalised(images).shape == (2, 3, 32, 32)
+    train.train(line)
     checkpoint = tmp_path / 'last.ckpt'
-    net = load(str(checkpoint)).net
-    kernel = torch.from_numpy(file.read(path).tensors['conv1.weight'].dense())
-    cosine = torch.cosine_similarity(net.conv1.weight.flatten(), kernel.flatten(), dim=0)
-    assert cosine > 0.9
+    again = load(str(checkpoint))
+    assert again.enlarge == 2
+    assert again.description['mean'] == begun.description['mean']
     assert export.main([str(checkpoint), '--name', 'net', '-o', str(tmp_path / 'o.sqz')]) == 1
+    assert 'resnet50_small, which is there to compare with' in capsys.readouterr().err
+
+
+def test_a_network_that_enlarges_its_pictures_is_not_for_a_robot(
+    colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train.train(arguments(colors, tmp_path, 1, model__enlarge='2', data__size='16'))
+    line = [str(tmp_path / 'last.ckpt'), '--name', 'net', '-o', str(tmp_path / 'o.sqz')]
+    assert export.main(line) == 1
     assert 'it is there to teach, not for a robot' in capsys.readouterr().err
-    further = learner(str(checkpoint), net.architecture, size=16)
-    assert torch.equal(further.net.conv1.weight, net.conv1.weight)
+
+
+def test_other_published_weights_are_refused(
+    colors: Path, tmp_path: Path, published: Path, refusal: Refusal
+) -> None:
+    torch.save([1, 2], tmp_path / 'list.pth')
+    torch.save({'epoch': 3}, tmp_path / 'run.pth')
+    (tmp_path / 'text.pth').write_text('weights')
+    cases = [
+        (str(published), 'alexnet_small', 'these are not the weights of this network'),
+        (str(tmp_path / 'none.pth'), 'resnet50_small', 'none.pth: no such file'),
+        (str(tmp_path / 'list.pth'), 'resnet50_small', "list.pth: torch can't read it"),
+        (str(tmp_path / 'text.pth'), 'resnet50_small', "text.pth: torch can't read it"),
+        (str(tmp_path / 'run.pth'), 'resnet50_small', 'run.pth: these are not the weights'),
+        ('runs/cifar10/last.ckpt', 'resnet50_small', 'last.ckpt is of a SqueezeNet'),
+    ]
+    for start, baseline, message in cases:
+        more = {'model__baseline': baseline, 'model__start': start}
+        said = refusal(arguments(colors, tmp_path / 'out', 1, **more), (1,))
+        assert message in said, start
 
 
 def test_norms_are_put_into_a_file_that_has_none(
@@ -411,6 +450,7 @@ def test_a_run_goes_on_only_as_it_began(
         ({'model__train_from': 'fire5'}, "no layer 'fire5' to train from; there are conv1, fire2"),
         ({'model__mean': '[1.0, 2.0, 3.0]'}, 'leave out --model.mean'),
         ({'model__baseline': 'alexnet_small'}, 'leave out --model.baseline'),
+        ({'model__enlarge': '0'}, 'enlarge 0 at least 1'),
         ({'model__start': 'null'}, 'would stay random; give --model.start'),
         ({'model__start': '/nowhere/start.sqz'}, '/nowhere/start.sqz: No such file'),
         ({'model__start': __file__}, 'test_start.py: '),
