@@ -3,9 +3,9 @@
 """
 Depthwise convolutions that train on a CPU in bf16.
 
-PyTorch's own gradient of most of them takes many times as long as all other layers together
-(docs/benchmarks.md). Here it is made of what is fast: the input's gradient is another depthwise
-convolution, the kernel's a sum of products for each of its places.
+PyTorch's own gradient of most of them is several times slower (docs/adr/0007-training.md). Here it
+is made of what is fast: the input's gradient is another depthwise convolution, the kernel's a sum
+of products for each of its places.
 """
 
 from __future__ import annotations

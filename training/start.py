@@ -22,10 +22,9 @@ from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model, Node
 from training import norms
 from training.export import assembled, load_checkpoint
-from training.models import SqueezeNet
+from training.models import SqueezeNet, counted_out, load_in_order
 
 FIRST, HEAD = 'conv1', 'conv10'
-COUNTER = 'num_batches_tracked'  # of norms; older published weights have none
 
 
 @dataclass(frozen=True)
@@ -74,28 +73,21 @@ def begin_baseline(net: nn.Module, path: str) -> None:
     """
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
-        given = [value for name, value in state.items() if not name.endswith(COUNTER)]
+        given = counted_out(state)
     except FileNotFoundError as error:
         raise CheckpointInvalid(f'{path}: no such file; give the published weights') from error
     except Exception as error:  # torch.load raises whatever pickle and zip do
         raise CheckpointInvalid(
             f"{path}: torch can't read it as a state dict; give the published weights as they are"
         ) from error
-    own = {name: value for name, value in net.state_dict().items() if not name.endswith(COUNTER)}
-    *_, weight, bias = own
-    alike = [
-        value.shape == getattr(other, 'shape', None)
-        for value, other in zip(own.values(), given, strict=False)
-    ]
-    if len(given) != len(own) or not all(alike[:-2]):
-        raise ArchitectureInvalid(
-            f'{path}: these are not the weights of this network: their number or their shapes '
-            'differ; choose the baseline that they are for'
-        )
-    taken = dict(zip(own, given, strict=True))
-    if not all(alike):
-        taken |= {name: own[name] for name in (weight, bias)}
-    net.load_state_dict(taken, strict=False)
+    head = [*counted_out(net.state_dict()).values()][-2:]  # its weight and its bias
+    names = [*given][-2:]
+    if [getattr(given[name], 'shape', None) for name in names] != [v.shape for v in head]:
+        given |= dict(zip(names, head, strict=False))
+    try:
+        load_in_order(net, given, 'network')
+    except ArchitectureInvalid as error:
+        raise ArchitectureInvalid(f'{path}: {error}') from error
 
 
 def freeze(net: SqueezeNet, first: str) -> None:
