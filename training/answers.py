@@ -41,7 +41,7 @@ examples:
 then:
   python -m training.train --config training/recipes/taught.yaml --data.path cifar10.zip
 """
-BATCH = 250  # pictures
+BATCH = {'cpu': 250, 'cuda': 2000}  # pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,15 +113,16 @@ def answer(
     count, size = images.shape[:2]
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
+    images = images.to(device)
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch in range(epochs):
-        changes = draw(count, size, how, epoch)
-        for which in torch.arange(count).split(BATCH):
-            batch = change(images[which], which, changes, images).to(device)
+        changes = draw(count, size, how, epoch).to(device)
+        for which in torch.arange(count, device=device).split(BATCH[device]):
+            batch = change(images[which], which, changes, images)
             with torch.autocast(device, torch.bfloat16):
                 seen = [batch, batch.flip(2)] if mirror else [batch]
                 logits = [teacher(view) for teacher in teachers for view in seen]
-            answers[which, epoch] = torch.stack(logits).mean(0).half().cpu()
+            answers[which.cpu(), epoch] = torch.stack(logits).mean(0).half().cpu()
             bar.update(len(which))
     bar.close()
     return answers

@@ -67,6 +67,10 @@ class Changes:
         """Return those of the pictures ``which``, int64 (M,)."""
         return Changes(*(getattr(self, f.name)[which] for f in fields(self)))
 
+    def to(self, device: torch.device | str) -> Changes:
+        """Return them on the device where the pictures are."""
+        return Changes(*(getattr(self, f.name).to(device) for f in fields(self)))
+
 
 def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
     """Return changes to ``count`` pictures of ``size`` pixels."""
@@ -97,13 +101,13 @@ def change(images: Tensor, which: Tensor, changes: Changes, whole: Tensor | None
     Return pictures as training sees them: uint8 (N, H, W, 3), as they are given.
 
     ``which``, int64 (N,), are their numbers in the split that ``changes`` are for. From ``whole``,
-    all of its pictures, come the parts that are pasted in; without it there are none.
+    all of its pictures, come the parts that are pasted in; without it there are none. All are on
+    one device.
     """
     own = changes[which]
     images = move(images, own)
     if whole is not None:
-        others = whole[own.other].to(images.device)
-        images = paste(images, move(others, changes[own.other]), own.part)
+        images = paste(images, move(whole[own.other], changes[own.other]), own.part)
     return erase(images, own.hidden)
 
 
@@ -122,14 +126,13 @@ def move(images: Tensor, changes: Changes) -> Tensor:
     n, height, width, _ = images.shape
 
     def line(length: int, start: Tensor) -> Tensor:  # (N, length): where the pixels come from
-        at = (torch.arange(length) + start[:, None]).abs()
+        at = (torch.arange(length, device=start.device) + start[:, None]).abs()
         return length - 1 - (length - 1 - at).abs()
 
     rows, columns = line(height, changes.up), line(width, changes.left)
     columns = torch.where(changes.mirrored[:, None], columns.flip(1), columns)
-    device = images.device
-    which = torch.arange(n, device=device)[:, None, None]
-    return images[which, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
+    which = torch.arange(n, device=images.device)[:, None, None]
+    return images[which, rows[:, :, None], columns[:, None, :]]
 
 
 def paste(images: Tensor, others: Tensor, parts: Tensor) -> Tensor:
@@ -157,8 +160,8 @@ def _mask(images: Tensor, squares: Tensor) -> Tensor:
     top, bottom, left, right = squares[:, :, None].unbind(1)  # (N, 1) each
 
     def between(length: int, first: Tensor, end: Tensor) -> Tensor:
-        at = torch.arange(length)
-        return ((at >= first) & (at < end)).to(images.device)
+        at = torch.arange(length, device=images.device)
+        return (at >= first) & (at < end)
 
     rows, columns = between(images.shape[1], top, bottom), between(images.shape[2], left, right)
     return (rows[:, :, None] & columns[:, None, :])[..., None]
@@ -169,7 +172,7 @@ def mix_targets(targets: Tensor, others: Tensor, parts: Tensor, classes: int, si
     top, bottom, left, right = parts.unbind(1)
     share = ((bottom - top) * (right - left) / size**2)[:, None]
     own, pasted = (one_hot(of, classes).float() for of in (targets, others))
-    return torch.lerp(own, pasted, share.to(own.device))
+    return torch.lerp(own, pasted, share)
 
 
 @dataclass(frozen=True)

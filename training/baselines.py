@@ -1,11 +1,12 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The networks that SqueezeNet is set beside, and one that it learns from.
+The networks that SqueezeNet is set beside, and two that it learns from.
 
 AlexNet and ResNet-50 are torchvision's. Each has a small form for pictures of 32x32 pixels, with
 the filters of the original and its halvings brought forward: what is left of the picture before
-the last layers is 4x4 pixels in AlexNet, 1x1 in ResNet-50. The teacher is EfficientNet-Lite0.
+the last layers is 4x4 pixels in AlexNet, 1x1 in ResNet-50. The teachers are EfficientNet-Lite0
+and Lite2.
 """
 
 from __future__ import annotations
@@ -65,15 +66,20 @@ def resnet50_small(classes: int) -> nn.Module:
     return net
 
 
-def efficientnet_lite0(classes: int) -> nn.Module:
+def efficientnet_lite(classes: int, width: float, depth: float) -> nn.Module:
     """
-    EfficientNet-B0 without squeeze-and-excitation, and with ReLU6 for SiLU.
+    EfficientNet without squeeze-and-excitation, and with ReLU6 for SiLU.
 
-    Tan and Le, EfficientNet, arXiv 1905.11946; Lite0 is among Google's models for TPUs.
+    Tan and Le, EfficientNet, arXiv 1905.11946; the Lite nets are among Google's models for TPUs.
+    As theirs, the first and the last stage are not made deeper, nor the layers around all wider.
     """
     block = partial(MBConv, se_layer=lambda *_, **__: nn.Identity())
+    depths = [1.0, *[depth] * (len(LITE0) - 2), 1.0]
     net = models.EfficientNet(
-        [MBConvConfig(*values, block=block) for values in LITE0],
+        [
+            MBConvConfig(*values, width_mult=width, depth_mult=deep, block=block)
+            for values, deep in zip(LITE0, depths, strict=True)
+        ],
         dropout=0.0,
         stochastic_depth_prob=0.0,
         num_classes=classes,
@@ -102,7 +108,8 @@ class Baseline:
 BASELINES = {
     'alexnet': Baseline(alexnet, 224, 1000),
     'resnet50': Baseline(resnet50, 224, 1000),
-    'efficientnet_lite0': Baseline(efficientnet_lite0, 224, 1000),
+    'efficientnet_lite0': Baseline(partial(efficientnet_lite, width=1.0, depth=1.0), 224, 1000),
+    'efficientnet_lite2': Baseline(partial(efficientnet_lite, width=1.1, depth=1.2), 260, 1000),
     'alexnet_small': Baseline(alexnet_small, 32, 10),
     'resnet50_small': Baseline(resnet50_small, 32, 10),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -28,6 +28,17 @@ from training.pictures import Batch, Pictures, Streamed, check_sample, read_spli
 from training.sources import SOURCES, SPLITS
 
 GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch does to the pictures, on the device that trains."""
+
+    number: int
+    device: torch.device
+    changes: Changes
+    pasted: Pictures | None  # where parts of them are pasted: all of them
+    answers: Tensor | None  # a teacher's, float16 (N, classes)
 
 
 class PictureData(LightningDataModule):
@@ -86,7 +97,7 @@ class PictureData(LightningDataModule):
         self.answers, self.memory_gib, self.workers = answers, memory_gib, workers
         self.streamed, self.answered = False, torch.empty(0)
         self.splits: dict[str, Pictures] = {}  # in memory, where they are not streamed
-        self.drawn: tuple[int, Changes] | None = None  # an epoch and what it does to the pictures
+        self.drawn: Epoch | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Decode both splits, once; where memory does not hold them, some to see that it works."""
@@ -160,30 +171,37 @@ class PictureData(LightningDataModule):
         images, targets, which = batch
         if self.trainer is None or not self.trainer.training:
             return images, targets
-        which, epoch = which.cpu(), self.trainer.current_epoch
+        now = self._epoch(images.device)
+        if now.pasted is None:
+            images = change(images, which, now.changes)
+        else:
+            images = change(images, which, now.changes, now.pasted.images)
+            own = now.changes[which]
+            others = now.pasted.targets[own.other]
+            targets = mix_targets(targets, others, own.part, len(self.labels), self.size)
+        if now.answers is None:
+            return images, targets
+        return images, targets, now.answers[which].float()
+
+    def _epoch(self, device: torch.device) -> Epoch:
+        """Return what is done in the trainer's epoch, on ``device``: once, since a copy waits."""
+        epoch = self.trainer.current_epoch
         if self.answers:  # to so many epochs, which come again
             epoch %= self.answered.shape[1]
-        changes = self._changes(epoch)
-        if not self.augmentation.mix:
-            images = change(images, which, changes)
-        else:
-            train, own = self.splits['train'], changes[which]
-            images = change(images, which, changes, train.images)
-            others = train.targets[own.other].to(targets.device)
-            targets = mix_targets(targets, others, own.part, len(self.labels), self.size)
-        if not self.answers:
-            return images, targets
-        return images, targets, self.answered[which, epoch].float().to(images.device)
-
-    def _changes(self, epoch: int) -> Changes:
-        """Return what is done to all training pictures in ``epoch``."""
-        if self.drawn is None or self.drawn[0] != epoch:
-            how = replace(self.augmentation, shift=0) if self.streamed else self.augmentation
-            count = len(self.source.split('train'))
-            self.drawn = epoch, draw(count, self.size, how, epoch)
-        return self.drawn[1]
+        last = self.drawn
+        if last and (last.number, last.device) == (epoch, device):
+            return last
+        how = replace(self.augmentation, shift=0) if self.streamed else self.augmentation
+        changes = draw(len(self.source.split('train')), self.size, how, epoch).to(device)
+        pasted = last.pasted if last and last.device == device else None
+        if self.augmentation.mix and not pasted:
+            pasted = self.splits['train'].to(device)
+        answers = self.answered[:, epoch].to(device) if self.answers else None
+        self.drawn = Epoch(epoch, device, changes, pasted, answers)
+        return self.drawn
 
     def _loader(self, split: str, crop: RandomCrop | None, **how: Any) -> DataLoader:
+        how['pin_memory'] = torch.cuda.is_available()  # else each copy waits for the GPU
         if not self.streamed:
             return DataLoader(self.splits[split], collate_fn=whole, **how)
         pictures = Streamed(self.source, split, self.size, crop)

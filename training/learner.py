@@ -29,6 +29,7 @@ from training.start import Preprocessing, begin, begin_baseline, freeze
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
 # Nats. A network that was there is ruined, though its loss may come back to ln(classes).
 MOST = 1e6
+CHECKED = 50  # steps at once: to look at a number is to wait for the GPU
 SETTLING = 256  # pictures that tell norms their mean and deviation
 
 
@@ -134,7 +135,10 @@ class Learner(LightningModule):
         self.others_rate, self.weight_decay, self.warmup = others_rate, weight_decay, warmup
         self.label_smoothing, self.begun, self.spent = label_smoothing, 0.0, 0.0
         self.teacher_share, self.temperature = teacher_share, temperature
-        self.train_top1 = MulticlassAccuracy(len(labels), average='micro')
+        # Of the last steps: number, the loss and the largest logit.
+        self.unchecked: list[tuple[int, Tensor]] = []
+        self.train_loss = MeanMetric(nan_strategy='disable')  # looking for them would wait
+        self.train_top1 = MulticlassAccuracy(len(labels), average='micro', validate_args=False)
         # Lightning's own mean is wrong where one process validates more pictures than another.
         self.val_loss = MeanMetric()
         self.val_top1 = MulticlassAccuracy(len(labels), average='micro')
@@ -171,37 +175,53 @@ class Learner(LightningModule):
         torch.manual_seed(seeded(*where).initial_seed())
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Take the time; the epoch ends only after validation."""
+        """Look at the last steps, and take the time; the epoch ends only after validation."""
+        if len(self.unchecked) == CHECKED or self.trainer.is_last_batch:
+            self._check()
         self.spent = time.perf_counter() - self.begun
 
     def on_train_epoch_end(self) -> None:
-        """Tell how long the epoch's steps took, in seconds."""
+        """Tell how the epoch's steps went, and how long they took, in seconds."""
+        self._check()  # where the run ends amid an epoch
+        self.log('train/loss', self.train_loss)
+        self.log('train/top1', self.train_top1)
         self.log('train/seconds', self.spent)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Raise TrainingDiverged for an absurd loss, and where all answers are zero."""
+        """Return the loss of a batch as the data module gives it."""
         images, targets, *answers = batch
         logits = self(images)
         loss = cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         if answers:
             apart = distance(logits, answers[0], self.temperature)
             loss = (1 - self.teacher_share) * loss + self.teacher_share * apart
-        # Of all processes: one that stopped alone would leave the others waiting for it.
-        here = torch.stack((loss, logits.abs().amax())).detach()
-        total, largest = self.all_gather(here).view(-1, 2).unbind(1)
-        if not total.sum() <= MOST:  # a loss that is no number is not either
-            raise self._diverged(f'the loss became {total.sum().item():.4g}')
-        if not largest.any():
-            raise self._diverged('every answer became zero: the ReLU behind the last layer died')
+        seen = torch.stack((loss, logits.abs().amax())).detach()
+        self.unchecked.append((self.global_step, seen))
+        self.train_loss.update(loss.detach())
         # Of a mixed picture the class that most of it shows.
-        self.train_top1(logits, targets if targets.ndim == 1 else targets.argmax(1))
-        self.log('train/loss', loss, on_step=False, on_epoch=True, sync_dist=True)
-        self.log('train/top1', self.train_top1, on_step=False, on_epoch=True)
+        self.train_top1.update(logits, targets if targets.ndim == 1 else targets.argmax(1))
         return loss
 
-    def _diverged(self, what: str) -> TrainingDiverged:
+    def _check(self) -> None:
+        """Raise TrainingDiverged for an absurd loss of the last steps, and for answers of zero."""
+        if not self.unchecked:
+            return
+        steps, seen = zip(*self.unchecked, strict=True)
+        self.unchecked.clear()
+        here = torch.stack(seen)  # (steps, 2)
+        # Of all processes: one that stopped alone would leave the others waiting for it.
+        all_ = self.all_gather(here).view(-1, *here.shape)
+        totals, largest = all_.sum(0)[:, 0].tolist(), all_.amax(0)[:, 1].tolist()
+        for step, total, most in zip(steps, totals, largest, strict=True):
+            if not total <= MOST:  # a loss that is no number is not either
+                raise self._diverged(step, f'the loss became {total:.4g}')
+            if not most:
+                died = 'every answer became zero: the ReLU behind the last layer died'
+                raise self._diverged(step, died)
+
+    def _diverged(self, step: int, what: str) -> TrainingDiverged:
         return TrainingDiverged(
-            f'{what} in epoch {self.current_epoch}, step {self.global_step}; lower '
+            f'{what} in epoch {self.current_epoch}, step {step}; lower '
             '--model.learning_rate or raise --model.warmup'
         )
 

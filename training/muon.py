@@ -12,7 +12,7 @@ muon); the polynomial's coefficients are from there. torch.optim.Muon takes matr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -79,42 +79,55 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group['params']:
-                if parameter.grad is None:
-                    continue
-                direction = self._gathered(parameter, group['momentum'])
-                if group['move'] == 'sgd':
-                    parameter.sub_(direction, alpha=group['lr'])
-                else:
-                    self._turn(parameter, direction, group['lr'])
+            trained = [p for p in group['params'] if p.grad is not None]
+            if not trained:
+                continue
+            directions = self._gathered(trained, group['momentum'])
+            if group['move'] == 'sgd':
+                torch._foreach_add_(trained, directions, alpha=-group['lr'])
+                continue
+            alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
+            for weight, direction in zip(trained, directions, strict=True):
+                alike.setdefault(weight.shape, []).append((weight, direction))
+            for pairs in alike.values():
+                self._turn(*zip(*pairs, strict=True), group['lr'])
         return loss
 
-    def _gathered(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Return the gradient with Nesterov's momentum."""
-        state = self.state[parameter]
-        if 'momentum' not in state:
-            state['momentum'] = torch.zeros_like(parameter)
-        gathered = state['momentum'].mul_(momentum).add_(parameter.grad)
-        return parameter.grad.add(gathered, alpha=momentum)
+    def _gathered(self, parameters: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
+        """Return the gradients with Nesterov's momentum."""
+        for parameter in parameters:
+            if 'momentum' not in self.state[parameter]:
+                self.state[parameter]['momentum'] = torch.zeros_like(parameter)
+        gathered = [self.state[parameter]['momentum'] for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters]
+        torch._foreach_mul_(gathered, momentum)
+        torch._foreach_add_(gathered, gradients)
+        return torch._foreach_add(gradients, gathered, alpha=momentum)
 
-    def _turn(self, weight: Tensor, direction: Tensor, rate: float) -> None:
-        state = self.state[weight]
-        if 'length' not in state:
-            state['length'] = weight.norm()
-        direction = orthogonal(direction.flatten(1)).view_as(weight)
+    def _turn(
+        self, weights: Sequence[nn.Parameter], directions: Sequence[Tensor], rate: float
+    ) -> None:
+        """Move weights of one shape; all at once, since on a GPU it is launches that cost."""
+        old = torch.stack([weight.flatten(1) for weight in weights])  # (K, m, n)
+        for weight in weights:
+            if 'length' not in self.state[weight]:
+                self.state[weight]['length'] = weight.norm()
+        lengths = torch.stack([self.state[weight]['length'] for weight in weights])[:, None, None]
+        turned = orthogonal(torch.stack([direction.flatten(1) for direction in directions]))
         # An orthogonal matrix of rank r is sqrt(r) long.
-        rank = min(len(weight), weight[0].numel())
-        weight.sub_(direction * (rate / rank**0.5 * state['length']))
-        weight.mul_(state['length'] / weight.norm().clamp(min=TINY))
+        new = old - turned * (rate / min(old.shape[1:]) ** 0.5 * lengths)
+        new *= lengths / new.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)
+        for weight, values in zip(weights, new, strict=True):
+            weight.copy_(values.view_as(weight))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return nearly the closest matrix (m, n) whose rows, or columns if fewer, are orthonormal."""
+    """Return nearly the closest (..., m, n) whose rows, or columns if fewer, are orthonormal."""
     a, b, c = COEFFICIENTS
-    x = matrix / (matrix.norm() + TINY)
-    tall = len(x) > x.shape[1]
-    x = x.T if tall else x
+    x = matrix / (matrix.norm(dim=(-2, -1), keepdim=True) + TINY)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
     for _ in range(ITERATIONS):
-        square = x @ x.T  # (m, m), the smaller side
+        square = x @ x.mT  # (..., m, m), the smaller side
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x

@@ -48,6 +48,10 @@ class Pictures(Dataset):
         which = torch.as_tensor(indices)
         return self.images[which], self.targets[which], which
 
+    def to(self, device: torch.device | str) -> Pictures:
+        """Return them on a device."""
+        return Pictures(self.images.to(device), self.targets.to(device))
+
 
 class Streamed(Dataset):
     """One split, each picture decoded when it is asked for: for more than memory holds."""

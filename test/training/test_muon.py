@@ -47,6 +47,22 @@ def test_a_step_turns_by_the_rate_and_keeps_the_length() -> None:
     assert 0.07 < moved < 0.13
 
 
+def test_weights_of_one_shape_move_as_each_would_alone() -> None:
+    """They are turned at once; a large one must not lend the others its length."""
+    torch.manual_seed(0)
+    together = [torch.nn.Parameter(scale * torch.randn(6, 4, 3, 3)) for scale in (1, 50, 0.1)]
+    alone = copy.deepcopy(together)
+    optimizers = [Muon(together, [], lr=0.1, others_lr=0.1)]
+    optimizers += [Muon([weight], [], lr=0.1, others_lr=0.1) for weight in alone]
+    for _ in range(3):
+        for one, other in zip(together, alone, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(together, alone)
+
+
 def test_the_others_take_the_steps_of_sgd() -> None:
     bias = torch.nn.Parameter(torch.randn(5))
     twin = copy.deepcopy(bias)
