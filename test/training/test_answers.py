@@ -15,6 +15,8 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 pytest.importorskip('pytorch_lightning')
 
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+
 from class_pictures import COLORS, color_members, write_zip  # noqa: E402
 from sqz_perception.errors import DataError, TrainingError  # noqa: E402
 from tiny_runs import arguments  # noqa: E402
@@ -83,6 +85,25 @@ def test_the_trainer_sees_what_the_teacher_saw(told: Path, teacher: Path, colors
     assert targets.sum(1).tolist() == pytest.approx([1, 1, 1])
 
 
+def test_on_a_gpu_nothing_comes_from_the_processor_in_each_step(told: Path, colors: Path) -> None:
+    """It would have to wait for it. A make-believe GPU refuses to mix what lies on both."""
+    data = PictureData(str(colors), seed=1, erase=6, mix=0.5, answers=str(told))
+    data.trainer = SimpleNamespace(
+        current_epoch=0, global_rank=0, world_size=1, num_devices=1, training=True
+    )
+    data.setup()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = tuple(torch.empty_like(v, device='cuda') for v in data.splits['train'][:8])
+        which = torch.empty(8, dtype=torch.int64, device='cuda')
+        data.on_after_batch_transfer((*batch, which), 0)
+        now = data.drawn
+        found = data.on_after_batch_transfer((*batch, which), 0)
+    assert data.drawn is now
+    assert [v.device.type for v in found] == ['cuda'] * 3
+    assert [tuple(v.shape) for v in found] == [(8, 32, 32, 3), (8, 3), (8, 3)]
+
+
+
 def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path: Path) -> None:
     runs = {name: tmp_path / name for name in ('cifar10', 'teacher', 'taught')}
     told = tmp_path / 'answers.npz'
@@ -90,10 +111,11 @@ def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path
     def run(recipe: str, out: Path, *more: str) -> Learner:
         line = ['--config', str(RECIPES / recipe), '--data.path', str(colors), *more]
         where = ['--trainer.default_root_dir', str(out), '--trainer.max_epochs', '1']
-        return train.train([*line, *where, '--trainer.enable_model_summary', 'false']).model
+        quick = ['--trainer.precision', '32-true', '--trainer.enable_model_summary', 'false']
+        return train.train([*line, *where, *quick]).model
 
     first = run('cifar10.yaml', runs['cifar10'])
-    run('teacher.yaml', runs['teacher'])
+    run('teacher.yaml', runs['teacher'], '--model.enlarge', '1')
     line = [str(runs['teacher'] / 'last.ckpt'), '--data', str(colors), '--epochs', '2']
     assert answers.main([*line, '-o', str(told)]) == 0
     start = ['--model.start', str(runs['cifar10'] / 'last.ckpt')]
