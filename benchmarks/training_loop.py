@@ -3,9 +3,10 @@
 """
 The training loop beside torchvision's reference recipe: the same network, pictures and machine.
 
-Ours is what training.train runs: pictures in memory, augmented batch by batch, bf16, channels
-last. The peer is written in the manner of torchvision's references/classification: JPEG files in
-folders, each decoded and augmented by PIL in one of two workers, fp32. They take turns.
+Ours is what training.train runs: pictures in memory, augmented batch by batch, bf16 where the
+processor has it, channels last. The peer is written in the manner of torchvision's
+references/classification: JPEG files in folders, each decoded and augmented by PIL in one of two
+workers, fp32. They take turns.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from training.archive import Archive, evenly
 from training.data import PictureData
 from training.learner import Learner
 from training.models import SqueezeNet
+from training.precision import of_trainer
 
 ARCHITECTURE = PRESETS['squeezenet_small']
 SIZE = ARCHITECTURE.size
@@ -88,7 +90,7 @@ class Ours:
         trainer = Trainer(
             accelerator='cpu',
             devices=1,
-            precision='bf16-mixed',
+            precision=of_trainer('cpu'),
             max_steps=WARM_UP + STEPS,
             limit_val_batches=0,
             callbacks=[clock],

@@ -29,6 +29,7 @@ from training import command
 from training.augmentation import Augmentation, change, draw
 from training.learner import Learner, load
 from training.pictures import read_split
+from training.precision import autocast
 from training.sources import SOURCES, Source
 
 EXAMPLES = """\
@@ -107,7 +108,7 @@ def answer(
     ``images`` is uint8 (N, S, S, 3) in RGB order. With ``mirror`` the mean is over the pictures
     and their mirror images.
     """
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     for teacher in teachers:
         teacher.to(device).eval()
     count, size = images.shape[:2]
@@ -117,9 +118,9 @@ def answer(
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch in range(epochs):
         changes = draw(count, size, how, epoch).to(device)
-        for which in torch.arange(count, device=device).split(BATCH[device]):
+        for which in torch.arange(count, device=device).split(BATCH[device.type]):
             batch = change(images[which], which, changes, images)
-            with torch.autocast(device, torch.bfloat16):
+            with autocast(device):
                 seen = [batch, batch.flip(2)] if mirror else [batch]
                 logits = [teacher(view) for teacher in teachers for view in seen]
             answers[which.cpu(), epoch] = torch.stack(logits).mean(0).half().cpu()

@@ -86,11 +86,13 @@ class Muon(torch.optim.Optimizer):
             if group['move'] == 'sgd':
                 torch._foreach_add_(trained, directions, alpha=-group['lr'])
                 continue
-            alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
-            for weight, direction in zip(trained, directions, strict=True):
-                alike.setdefault(weight.shape, []).append((weight, direction))
-            for pairs in alike.values():
-                self._turn(*zip(*pairs, strict=True), group['lr'])
+            alike: dict[torch.Size, list[int]] = {}
+            for i, weight in enumerate(trained):
+                alike.setdefault(weight.shape, []).append(i)
+            for which in alike.values():
+                self._turn(
+                    [trained[i] for i in which], [directions[i] for i in which], group['lr']
+                )
         return loss
 
     def _gathered(self, parameters: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:

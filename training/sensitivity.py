@@ -19,12 +19,12 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from sqz_perception.errors import CompressionFailed, DataError
-from sqz_perception.inference.processor import CPUINFO
 from training.architecture import EXPANDS, Architecture
 from training.callbacks import largest, weights_of
 from training.learner import Learner
 from training.models import SqueezeNet
 from training.pictures import Pictures, read_split
+from training.precision import autocast
 from training.sources import ArchiveSource
 
 BATCH = 128  # pictures
@@ -135,7 +135,7 @@ def score(learner: Learner, pictures: Pictures) -> Score:
     """Classify all pictures, in bf16 where the machine is faster in it."""
     device = learner.device
     right, loss = 0, 0.0
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16_pays(device)):
+    with autocast(device):
         for images, targets in zip(
             pictures.images.split(BATCH), pictures.targets.split(BATCH), strict=True
         ):
@@ -144,16 +144,6 @@ def score(learner: Learner, pictures: Pictures) -> Score:
             right += int((logits.argmax(dim=1) == truth).sum())
             loss += float(cross_entropy(logits, truth, reduction='sum'))
     return Score(100 * right / len(pictures), loss / len(pictures))
-
-
-def bf16_pays(device: torch.device) -> bool:
-    """Tell whether ``device`` has arithmetic of bf16; others only emulate it."""
-    if device.type == 'cuda':
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    try:
-        return '_bf16' in CPUINFO.read_text(encoding='utf-8')  # avx512_bf16, amx_bf16
-    except OSError:
-        return False
 
 
 def choose(found: Scan, overall: float) -> dict[str, float]:

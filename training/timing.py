@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from training.learner import Learner
+from training.precision import autocast
 
 FORWARD_ROUNDS, FORWARDS = 20, 10  # calls of a network in each round
 STEP_ROUNDS, STEPS = 5, 2
@@ -35,7 +36,11 @@ def forward_ms(learners: Sequence[Learner]) -> list[float]:
 
 
 def step_ms(learners: Sequence[Learner]) -> list[float]:
-    """Return the median time of a training step in PyTorch, bf16, for each of its pictures."""
+    """
+    Return the median time of a training step in PyTorch, for each of its pictures.
+
+    In bf16 where the processor has it, as training.train.
+    """
     calls = [_step(learner) for learner in learners]
     return [1e3 * t / PICTURES for t in in_turns(calls, STEP_ROUNDS, STEPS, 'learning')]
 
@@ -68,7 +73,7 @@ def _step(learner: Learner) -> Call:
     learner.train()
 
     def step() -> None:
-        with torch.autocast('cpu', torch.bfloat16):
+        with autocast(torch.device('cpu')):
             logits = learner(images)
         cross_entropy(logits, targets).backward()
         optimizer.step()

@@ -5,9 +5,10 @@ Train a SqueezeNet from a recipe in YAML.
 
 Any value of the recipe can be given on the command line instead. A run leaves in its folder
 (``--trainer.default_root_dir``) its configuration, metrics.csv, curves.png and two checkpoints,
-``best`` and ``last``; ``--ckpt_path`` goes on from one of them. Under torchrun several processes
-share each step's pictures: with gloo on CPUs, nccl on GPUs. Each normalises its own share; the
-checkpoint has the first one's means and variances.
+``best`` and ``last``; ``--ckpt_path`` goes on from one of them. It computes in bf16 where the
+processor or the GPU has that, unless ``--trainer.precision`` says otherwise. Under torchrun
+several processes share each step's pictures: with gloo on CPUs, nccl on GPUs. Each normalises its
+own share; the checkpoint has the first one's means and variances.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException, SI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from sqz_perception.errors import CheckpointInvalid, SqzError
-from training import processes
+from training import precision, processes
 from training.architecture import Architecture
 from training.data import PictureData
 from training.export import load_description
@@ -85,6 +86,8 @@ class Cli(LightningCLI):
         last = ModelCheckpoint(root, filename='last', enable_version_counter=False)
         bar = [] if self.config.trainer.enable_progress_bar is False else [TQDMProgressBar(10)]
         logger = self.config_init.trainer.logger
+        if self.config.trainer.precision is None:
+            kwargs['precision'] = precision.of_trainer(self.config.trainer.accelerator)
         return super().instantiate_trainer(
             logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
             callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), *bar],

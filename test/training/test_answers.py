@@ -103,7 +103,6 @@ def test_on_a_gpu_nothing_comes_from_the_processor_in_each_step(told: Path, colo
     assert [tuple(v.shape) for v in found] == [(8, 32, 32, 3), (8, 3), (8, 3)]
 
 
-
 def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path: Path) -> None:
     runs = {name: tmp_path / name for name in ('cifar10', 'teacher', 'taught')}
     told = tmp_path / 'answers.npz'

@@ -17,7 +17,7 @@ pytest.importorskip('pytorch_lightning')
 from torch.nn.functional import cross_entropy  # noqa: E402
 
 from class_pictures import color_members, noisy_picture, png  # noqa: E402
-from training import prune, sensitivity, train  # noqa: E402
+from training import precision, prune, sensitivity, train  # noqa: E402
 from training.callbacks import weights_of  # noqa: E402
 from training.data import Pictures  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
@@ -77,7 +77,7 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 def test_a_point_is_the_network_with_one_layer_pruned(
     learner: Learner, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensitivity, 'bf16_pays', lambda device: False)
+    monkeypatch.setattr(precision, 'bf16_pays', lambda device: False)
     monkeypatch.setattr(sensitivity, 'BATCH', 5)  # the last one is shorter
     before = state(learner)
     found = sensitivity.scan(learner, pictures, [0.1, 0.5])
@@ -102,7 +102,7 @@ def test_bf16_gives_nearly_the_same(
 ) -> None:
     scores = []
     for answer in (False, True):
-        monkeypatch.setattr(sensitivity, 'bf16_pays', lambda device, answer=answer: answer)
+        monkeypatch.setattr(precision, 'bf16_pays', lambda device, answer=answer: answer)
         scores.append(sensitivity.score(learner, pictures))
     assert scores[0].loss == pytest.approx(scores[1].loss, abs=0.02)
     assert scores[0].loss != scores[1].loss
