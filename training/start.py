@@ -136,8 +136,8 @@ def _from_checkpoint(
 def _check_size(spec: InputSpec, size: int) -> None:
     if (spec.height, spec.width) != (size, size):
         raise ArchitectureInvalid(
-            f'it is for pictures of {spec.width}x{spec.height} pixels, not {size}x{size}; use '
-            f'--data.size {spec.height}'
+            f'it is for pictures of {spec.width}x{spec.height} pixels, not {size}x{size}; '
+            f'--data.size, times --model.enlarge, must be {spec.height}'
         )
 
 

@@ -164,7 +164,7 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, tmp_path: 
     architecture = load(str(checkpoint)).net.architecture
     with pytest.raises(ArchitectureInvalid, match='last.ckpt: it is of another network'):
         Learner(replace(architecture, norm=False), COLORS, 32, start=str(checkpoint))
-    with pytest.raises(ArchitectureInvalid, match='use --data.size 32'):
+    with pytest.raises(ArchitectureInvalid, match='data.size, times --model.enlarge, must be 32'):
         Learner(architecture, COLORS, 24, start=str(checkpoint))
     with pytest.raises(CheckpointInvalid, match='none.ckpt: no such file'):
         Learner(architecture, COLORS, 32, start=str(tmp_path / 'none.ckpt'))
@@ -447,7 +447,8 @@ def test_a_run_goes_on_only_as_it_began(
         ({'model__architecture__stem': 'small'}, 'conv conv1 of image, stride 2 where'),
         ({'model__architecture__bypass': 'simple'}, 'has add fire3.bypass'),
         ({'model__architecture__norm': 'true'}, 'the norms before fire4 would go on changing'),
-        ({'data__size': '32'}, 'use --data.size 48'),
+        ({'data__size': '32'}, '32x32; --data.size, times --model.enlarge, must be 48'),
+        ({'data__size': '32', 'model__enlarge': '2'}, 'not 64x64; --data.size, times'),
         ({'model__train_from': 'fire5'}, "no layer 'fire5' to train from; there are conv1, fire2"),
         ({'model__mean': '[1.0, 2.0, 3.0]'}, 'leave out --model.mean'),
         ({'model__baseline': 'alexnet_small'}, 'leave out --model.baseline'),
