@@ -114,13 +114,13 @@ def answer(
     count, size = images.shape[:2]
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
-    images = images.to(device)
+    images, arithmetic = images.to(device), autocast(device)
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch in range(epochs):
         changes = draw(count, size, how, epoch).to(device)
         for which in torch.arange(count, device=device).split(BATCH[device.type]):
             batch = change(images[which], which, changes, images)
-            with autocast(device):
+            with arithmetic:
                 seen = [batch, batch.flip(2)] if mirror else [batch]
                 logits = [teacher(view) for teacher in teachers for view in seen]
             answers[which.cpu(), epoch] = torch.stack(logits).mean(0).half().cpu()

@@ -3,8 +3,8 @@
 """
 Arithmetic in bf16 where the machine has it.
 
-A processor that has not emulates it: a step of the shipped network then takes minutes and not a
-second.
+A processor that has not emulates it: a step of the shipped network then takes more than a minute
+and not a second.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ def bf16_pays(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Return a context in which ``device`` takes bf16 where that is faster."""
+    """
+    Return a context in which ``device`` takes bf16 where that is faster.
+
+    It can be entered again and again; what the machine has is looked up once, here.
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16_pays(device))
 
 
