@@ -16,6 +16,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def _answers(options: argparse.Namespace) -> None:
                 'another size than the other teachers; choose teachers of these pictures'
             )
     (size,) = sizes
-    how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
+    how = Augmentation(
+        options.shift, options.flip, options.erase, options.mix, options.seed, parts_of(teachers)
+    )
     how.check(size)
     images = read_split(source, 'train', size).images
     answers = answer(teachers, images, how, options.epochs, options.mirror)
@@ -92,6 +95,30 @@ def _answers(options: argparse.Namespace) -> None:
         f'{options.output}: {len(answers):,} pictures in {options.epochs} epochs, '
         f'{options.output.stat().st_size:,} bytes'
     )
+
+
+def parts_of(teachers: Sequence[Learner]) -> int:
+    """
+    Return how many parts the pictures have of which each teacher has left one out.
+
+    Raises DataError where there is no teacher for a part, or not all left one out alike.
+    """
+    left_out = [teacher.description['left_out'] for teacher in teachers]
+    if not any(left_out):
+        return 1
+    if None in left_out or len({parts for _, parts in left_out}) > 1:
+        raise DataError(
+            'the teachers have left out different shares of the pictures; choose those of one '
+            '--data.parts, one for each --data.leave_out'
+        )
+    parts = int(left_out[0][1])
+    missing = set(range(parts)) - {part for part, _ in left_out}
+    if missing:
+        raise DataError(
+            f'every teacher was trained on part {min(missing)} of {parts}; add one that was '
+            f'trained with --data.leave_out {min(missing)}'
+        )
+    return parts
 
 
 @torch.inference_mode()
@@ -105,8 +132,8 @@ def answer(
     """
     Return the teachers' mean logits, float16 (N, epochs, classes), to the changed pictures.
 
-    ``images`` is uint8 (N, S, S, 3) in RGB order. With ``mirror`` the mean is over the pictures
-    and their mirror images.
+    ``images`` is uint8 (N, S, S, 3) in RGB order. Teachers that have left out a part of them
+    answer about that only. With ``mirror`` the mean is over the pictures and their mirror images.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     for teacher in teachers:
@@ -115,14 +142,23 @@ def answer(
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
     images, arithmetic = images.to(device), autocast(device)
+    asked = [
+        [
+            teacher
+            for teacher in teachers
+            if teacher.description['left_out'] in (None, [part, how.parts])
+        ]
+        for part in range(how.parts)
+    ]
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
-    for epoch in range(epochs):
+    for epoch, part in product(range(epochs), range(how.parts)):
         changes = draw(count, size, how, epoch).to(device)
-        for which in torch.arange(count, device=device).split(BATCH[device.type]):
+        own = torch.arange(part, count, how.parts, device=device)
+        for which in own.split(BATCH[device.type]):
             batch = change(images[which], which, changes, images)
             with arithmetic:
                 seen = [batch, batch.flip(2)] if mirror else [batch]
-                logits = [teacher(view) for teacher in teachers for view in seen]
+                logits = [teacher(view) for teacher in asked[part] for view in seen]
             answers[which.cpu(), epoch] = torch.stack(logits).mean(0).half().cpu()
             bar.update(len(which))
     bar.close()

@@ -36,6 +36,7 @@ class Augmentation:
     erase: int  # side of a grey square, pixels
     mix: float  # the share of pictures that a part of another is pasted into
     seed: int
+    parts: int = 1  # the split has: picture i is of part i % parts, and is mixed with those only
 
     def check(self, size: int) -> None:
         """Raise DataError for what can't be done to pictures of ``size`` pixels."""
@@ -90,10 +91,21 @@ def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
         up,
         left,
         mirrored,
-        torch.randperm(count, generator=random),
+        within_parts(torch.randperm(count, generator=random), how.parts),
         _squares(places(0, size - 1), places(0, size - 1), side, size),
         _squares(places(0, size - 1), places(0, size - 1), torch.full((count,), how.erase), size),
     )
+
+
+def within_parts(order: Tensor, parts: int) -> Tensor:
+    """Return the permutation ``order``, int64 (N,), changed so that each i stays in its part."""
+
+    def by_part(numbers: Tensor) -> Tensor:
+        return numbers[(numbers % parts).argsort(stable=True)]
+
+    own = torch.empty_like(order)
+    own[by_part(torch.arange(len(order)))] = by_part(order)
+    return own
 
 
 def change(images: Tensor, which: Tensor, changes: Changes, whole: Tensor | None = None) -> Tensor:

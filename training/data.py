@@ -55,6 +55,8 @@ class PictureData(LightningDataModule):
         erase: int = 0,
         mix: float = 0.0,
         answers: str | None = None,
+        parts: int = 1,
+        leave_out: int | None = None,
         memory_gib: float = 8.0,
         workers: int = 2,
         seed: int = 0,
@@ -77,6 +79,10 @@ class PictureData(LightningDataModule):
             mix: Share of the training pictures that get a part of another pasted in, and that part
                 of its class; of pictures in memory.
             answers: A teacher's answers to the training pictures, made by training.answers.
+            parts: Into which the training pictures are divided, alike in all classes. With more
+                than one, pictures are mixed with those of their own part only.
+            leave_out: The part, from 0, that is not trained on. A teacher answers best about
+                pictures that it does not know: training.answers takes one for each part.
             memory_gib: For decoded pictures, of which each process of this machine keeps all. Of
                 more pictures a random part is decoded anew in each epoch.
             workers: Processes that decode then, beside each that trains; 0: none.
@@ -89,7 +95,13 @@ class PictureData(LightningDataModule):
                 f'size {size}, batch_size {batch_size}, workers {workers}: the first two are at '
                 'least 1, the last at least 0'
             )
-        self.augmentation = Augmentation(shift, flip, erase, mix, seed)
+        if parts < 1 or (leave_out is not None and not 0 <= leave_out < parts > 1):
+            raise DataError(
+                f'parts {parts}, leave_out {leave_out}: there is at least one part, and one of '
+                'several, counted from 0, can be left out'
+            )
+        self.augmentation = Augmentation(shift, flip, erase, mix, seed, parts)
+        self.left_out = None if leave_out is None else (leave_out, parts)
         self.augmentation.check(size)
         self.source = SOURCES[source](path)
         self.labels = self.source.labels
@@ -133,7 +145,7 @@ class PictureData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order for each epoch; the short last one is left out."""
         share = self._share()
-        order = ShuffleByEpoch(len(self.source.split('train')), self.seed, share)
+        order = ShuffleByEpoch(self._trained(), self.seed, share)
         batch = self.batch_size // share.processes
         crop = RandomCrop(self.size, self.seed, order)
         return self._loader(
@@ -147,9 +159,10 @@ class PictureData(LightningDataModule):
         return self._loader('val', None, batch_sampler=in_batches(count, most, self._share()))
 
     def sample(self, count: int) -> Tensor:
-        """Return some training pictures, at most so many, uint8 (N, S, S, 3) in RGB order."""
-        total = len(self.source.split('train'))
-        which = torch.randperm(total, generator=seeded(self.seed, 0))[:count].tolist()
+        """Return some pictures that are trained on, at most so many: uint8 (N, S, S, 3), RGB."""
+        trained = self._trained()
+        order = torch.randperm(len(trained), generator=seeded(self.seed, 0))
+        which = trained[order[:count]].tolist()
         if not self.streamed:
             return self.splits['train'].__getitems__(which)[0]
         batch = Streamed(self.source, 'train', self.size).__getitems__(which)
@@ -224,12 +237,20 @@ class PictureData(LightningDataModule):
                 f"{processes} processes can't share {self.batch_size} pictures alike; "
                 'choose another --data.batch_size'
             )
-        fewest = min(len(self.source.split(split)) for split in SPLITS)
+        fewest = min(len(self._trained()), len(self.source.split('val')))
         if fewest < processes:
             raise DataError(
                 f'{self.source.path} has a split of {fewest} pictures for {processes} processes; '
                 'start fewer'
             )
+
+    def _trained(self) -> Tensor:
+        """Return the numbers of the pictures that are trained on."""
+        numbers = torch.arange(len(self.source.split('train')))
+        if not self.left_out:
+            return numbers
+        part, parts = self.left_out
+        return numbers[numbers % parts != part]
 
     def _gib(self) -> float:
         """Return what the decoded pictures take of this machine's memory."""

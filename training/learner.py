@@ -18,6 +18,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from sqz_perception.errors import ArchitectureInvalid, SqzError, TrainingDiverged, TrainingError
+from training import cuda_graph
 from training.architecture import Architecture
 from training.export import OTHER_VERSION, invalid, load_content
 from training.models import SqueezeNet, build
@@ -57,6 +58,7 @@ class Learner(LightningModule):
         warmup: float = 0.0,
         teacher_share: float = 0.9,
         temperature: float = 4.0,
+        left_out: tuple[int, int] | None = None,
     ) -> None:
         """
         Build the network with as many classes as there are labels.
@@ -86,6 +88,8 @@ class Learner(LightningModule):
             teacher_share: With --data.answers: of the loss, the part that compares with the
                 teacher's answers, the rest being for the true classes.
             temperature: With --data.answers: what both logits are divided by, to be compared.
+            left_out: The part of the pictures, of how many, that it is not trained on; from the
+                data.
 
         """
         super().__init__()
@@ -123,6 +127,7 @@ class Learner(LightningModule):
             'architecture': asdict(architecture),
             'labels': list(labels),
             'size': size,
+            'left_out': left_out and list(left_out),
             'color': values.color,
             'mean': list(values.mean),
             'std': list(values.std),
@@ -165,6 +170,19 @@ class Learner(LightningModule):
         if self.new_head:
             self.net.reset_head()
         self.new_norms = False
+
+    def on_train_start(self) -> None:
+        """Let a GPU replay the network's passes, where it trains alone and step by step."""
+        together = self.trainer.world_size > 1 or self.trainer.accumulate_grad_batches > 1
+        if self.device.type != 'cuda' or together:
+            return
+        data = self.trainer.datamodule
+        pictures = self.normalised(data.sample(data.batch_size).to(self.device))
+        cuda_graph.record(self.net, pictures, self.trainer.precision_plugin.forward_context())
+
+    def on_train_end(self) -> None:
+        """Leave a network that anything can be done with."""
+        cuda_graph.forget(self.net)
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """In an epoch's first: take the time, and let dropout depend on the epoch alone."""
@@ -292,6 +310,7 @@ def load(path: str) -> Learner:
             mean=tuple(found['mean']),
             std=tuple(found['std']),
             enlarge=found['enlarge'],
+            left_out=found['left_out'] and tuple(found['left_out']),
         )
         learner.load_state_dict(content['state_dict'])
     except SqzError:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training import cuda_graph
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of x, x^3 and x^5: singular values tend to 0.7 .. 1.2
 ITERATIONS = 3
 TINY = 1e-7
@@ -70,6 +72,10 @@ class Muon(torch.optim.Optimizer):
             },
         ]
         super().__init__([group for group in groups if group['params']], {})
+        self.rates: list[Tensor] = []  # of the groups, where the weights are
+        self.known: list[int] = []  # the parameters that were moved last
+        self.gradients: list[Tensor] = []  # theirs, where the recording reads them
+        self.replay: Callable[[], None] | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -78,22 +84,56 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            trained = [p for p in group['params'] if p.grad is not None]
+        trained = [p for group in self.param_groups for p in _trained(group)]
+        if not trained:
+            return loss
+        if not self.rates:
+            self.rates = [trained[0].new_zeros(()) for _ in self.param_groups]
+        for rate, group in zip(self.rates, self.param_groups, strict=True):
+            rate.fill_(group['lr'])
+        if trained[0].is_cuda:
+            self._repeat(trained)
+        else:
+            self._move()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from ``state_dict``; what was recorded moved other momenta."""
+        super().load_state_dict(state_dict)
+        self.known = []
+
+    def _repeat(self, trained: list[nn.Parameter]) -> None:
+        """Record the second step and replay it from then on: its hundreds of parts are small."""
+        known = [id(parameter) for parameter in trained]
+        if known != self.known:  # a first step makes what the others find
+            self.known, self.replay = known, None
+            self._move()
+            return
+        gradients = [parameter.grad for parameter in trained]
+        if self.replay is None:
+            self.gradients = [gradient.clone() for gradient in gradients]
+            for parameter, gradient in zip(trained, self.gradients, strict=True):
+                parameter.grad = gradient
+            self.replay = cuda_graph.capture(self._move)
+        else:
+            torch._foreach_copy_(self.gradients, gradients)
+        self.replay()
+
+    def _move(self) -> None:
+        """Move each parameter that has a gradient."""
+        for group, rate in zip(self.param_groups, self.rates, strict=True):
+            trained = _trained(group)
             if not trained:
                 continue
             directions = self._gathered(trained, group['momentum'])
             if group['move'] == 'sgd':
-                torch._foreach_add_(trained, directions, alpha=-group['lr'])
+                torch._foreach_sub_(trained, torch._foreach_mul(directions, rate))
                 continue
             alike: dict[torch.Size, list[int]] = {}
             for i, weight in enumerate(trained):
                 alike.setdefault(weight.shape, []).append(i)
             for which in alike.values():
-                self._turn(
-                    [trained[i] for i in which], [directions[i] for i in which], group['lr']
-                )
-        return loss
+                self._turn([trained[i] for i in which], [directions[i] for i in which], rate)
 
     def _gathered(self, parameters: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
         """Return the gradients with Nesterov's momentum."""
@@ -107,9 +147,9 @@ class Muon(torch.optim.Optimizer):
         return torch._foreach_add(gradients, gathered, alpha=momentum)
 
     def _turn(
-        self, weights: Sequence[nn.Parameter], directions: Sequence[Tensor], rate: float
+        self, weights: Sequence[nn.Parameter], directions: Sequence[Tensor], rate: Tensor
     ) -> None:
-        """Move weights of one shape; all at once, since on a GPU it is launches that cost."""
+        """Move weights of one shape, all at once."""
         old = torch.stack([weight.flatten(1) for weight in weights])  # (K, m, n)
         for weight in weights:
             if 'length' not in self.state[weight]:
@@ -121,6 +161,10 @@ class Muon(torch.optim.Optimizer):
         new *= lengths / new.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)
         for weight, values in zip(weights, new, strict=True):
             weight.copy_(values.view_as(weight))
+
+
+def _trained(group: dict[str, Any]) -> list[nn.Parameter]:
+    return [parameter for parameter in group['params'] if parameter.grad is not None]
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

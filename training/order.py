@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 
@@ -27,19 +28,20 @@ class ShuffleByEpoch(Sampler):
     Of each step's pictures every process has its share: together they see what one alone would.
     """
 
-    def __init__(self, count: int, seed: int, share: Share = Share()) -> None:
-        """Order ``count`` pictures."""
-        self.count, self.seed, self.share, self.epoch = count, seed, share, 0
+    def __init__(self, numbers: Tensor, seed: int, share: Share = Share()) -> None:
+        """Order the pictures of these numbers, int64 (N,)."""
+        self.numbers, self.seed, self.share, self.epoch = numbers, seed, share, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Order the pictures for ``epoch``; the trainer calls this before each."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count // self.share.processes
+        return len(self.numbers) // self.share.processes
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(self.count, generator=seeded(self.seed, self.epoch))
+        order = torch.randperm(len(self.numbers), generator=seeded(self.seed, self.epoch))
+        order = self.numbers[order]
         return iter(order[self.share.rank :: self.share.processes][: len(self)].tolist())
 
 

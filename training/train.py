@@ -56,7 +56,7 @@ then:
 """
 
 # Of a checkpoint's description: what a run that goes on from it has too, beside the architecture.
-SAME = ('baseline', 'color', 'mean', 'std', 'train_from', 'enlarge')
+SAME = ('baseline', 'color', 'mean', 'std', 'train_from', 'enlarge', 'left_out')
 
 
 class Cli(LightningCLI):
@@ -71,6 +71,7 @@ class Cli(LightningCLI):
             help='checkpoint to go on from, for example last.ckpt',
         )
         parser.link_arguments('data.labels', 'model.labels', apply_on='instantiate')
+        parser.link_arguments('data.left_out', 'model.left_out', apply_on='instantiate')
         parser.link_arguments('data.size', 'model.size')
         parser.link_arguments('seed_everything', 'data.seed')
 

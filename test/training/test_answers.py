@@ -24,6 +24,7 @@ from training import answers, train  # noqa: E402
 from training.augmentation import Augmentation, change, draw  # noqa: E402
 from training.data import PictureData  # noqa: E402
 from training.learner import Learner, distance, load  # noqa: E402
+from training.pictures import read_split  # noqa: E402
 from training.sources import ArchiveSource  # noqa: E402
 
 RECIPES = Path(train.__file__).parent / 'recipes'
@@ -133,6 +134,47 @@ def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
     )
     apart = (both - alone).float().reshape(-1, 3)
     assert apart == pytest.approx(np.tile([1, 0, 0], (10, 1)), abs=0.05)
+
+
+@pytest.fixture(scope='module')
+def halves(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the checkpoints of two networks, each trained on half of the pictures."""
+    folder = tmp_path_factory.mktemp('halves')
+    for part in '01':
+        left_out = {'data__parts': '2', 'data__leave_out': part}
+        train.train(arguments(colors, folder / part, 2, **left_out))
+    return [folder / part / 'last.ckpt' for part in '01']
+
+
+def test_a_picture_is_answered_by_the_teacher_that_does_not_know_it(
+    halves: list[Path], colors: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'answers.npz'
+    # In any order: each says what it has left out.
+    line = [str(halves[1]), str(halves[0]), '--data', str(colors), *OPTIONS, '-o', str(out)]
+    assert answers.main(line) == 0
+    source, how = ArchiveSource(str(colors)), replace(HOW, parts=2)
+    found = answers.read(str(out), source, 32, how)
+    images = read_split(source, 'train', 32, quiet=True).images
+    for part, path in enumerate(halves):
+        which = torch.arange(part, 72, 2)
+        with torch.inference_mode():
+            logits = load(str(path))(change(images[which], which, draw(72, 32, how, 1), images))
+        assert found[which, 1].float().numpy() == pytest.approx(logits.numpy(), abs=0.05)
+    with pytest.raises(DataError, match=r'other parts \(2\) than the recipe has \(1\)'):
+        answers.read(str(out), source, 32, HOW)
+
+
+def test_teachers_that_know_some_pictures_are_refused(
+    halves: list[Path], teacher: Path, colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def refusal(*teachers: Path) -> str:
+        line = [*map(str, teachers), '--data', str(colors), '-o', str(tmp_path / 'a.npz')]
+        assert answers.main(line) == 1
+        return capsys.readouterr().err
+
+    assert 'was trained on part 1 of 2; add one' in refusal(halves[0])
+    assert 'have left out different shares' in refusal(*halves, teacher)
 
 
 def test_mirror_images_are_asked_about_too(teacher: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_random_crop_depends_on_seed_epoch_and_picture_alone() -> None:
     picture = noisy_picture((1, 2, 3), 0, 48)
 
     def crop(seed: int, epoch: int, number: int) -> bytes:
-        order = ShuffleByEpoch(10, seed)
+        order = ShuffleByEpoch(torch.arange(10), seed)
         order.set_epoch(epoch)
         cut = RandomCrop(16, seed, order)(picture, number)
         assert cut.shape == (16, 16, 3)
@@ -157,3 +157,13 @@ def test_a_random_crop_depends_on_seed_epoch_and_picture_alone() -> None:
 
     assert crop(1, 2, 3) == crop(1, 2, 3)
     assert len({crop(1, 2, 3), crop(2, 2, 3), crop(1, 3, 3), crop(1, 2, 4)}) == 4
+
+
+@given(st.integers(1, 60), st.integers(1, 7))
+def test_pictures_are_mixed_with_those_of_their_own_part(count: int, parts: int) -> None:
+    how = replace(NOTHING, mix=1.0, parts=parts)
+    others = draw(count, 10, how, 2).other
+    assert sorted(others.tolist()) == list(range(count))
+    assert ((others - torch.arange(count)) % parts == 0).all()
+    whole = draw(count, 10, replace(how, parts=1), 2)
+    assert torch.equal(draw(count, 10, how, 2).part, whole.part)

@@ -101,3 +101,24 @@ def test_what_processes_can_not_share_is_refused_before_decoding(colors: Path) -
         prepared(colors, 0, 3)
     with pytest.raises(DataError, match='a split of 12 pictures for 16 processes'):
         prepared(colors, 0, 16)
+
+
+@pytest.mark.parametrize('memory_gib', [8, 0])
+def test_the_part_that_is_left_out_is_not_seen(colors: Path, memory_gib: float) -> None:
+    data = prepared(
+        colors, memory_gib=memory_gib, parts=3, leave_out=1, mix=1.0 * bool(memory_gib)
+    )
+    loader = data.train_dataloader()
+    seen = torch.cat([which for *_, which in loader])
+    assert len(loader.sampler) == 48
+    assert not (seen % 3 == 1).any()
+    assert len(seen.unique()) == len(seen) == 48
+    assert len(data.sample(1000)) == 48
+
+
+@pytest.mark.parametrize(('parts', 'leave_out'), [(0, None), (1, 0), (3, 3), (3, -1)])
+def test_parts_that_can_not_be_are_refused(
+    colors: Path, parts: int, leave_out: int | None
+) -> None:
+    with pytest.raises(DataError, match='one of several'):
+        PictureData(str(colors), parts=parts, leave_out=leave_out)

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 
+from training import cuda_graph  # noqa: E402
 from training.muon import Muon, orthogonal  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -74,6 +76,44 @@ def test_the_others_take_the_steps_of_sgd() -> None:
         ours.step()
         theirs.step()
     torch.testing.assert_close(bias, twin)
+
+
+def test_on_a_gpu_steps_are_replayed_with_new_gradients_and_rates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A make-believe recording runs its work again, but knows no number of the processor's."""
+    weights = [torch.nn.Parameter(torch.randn(6, 4, 3, 3)) for _ in range(2)]
+    bias = torch.nn.Parameter(torch.randn(5))
+    twins = copy.deepcopy([*weights, bias])
+    ours = Muon(weights, [bias], lr=0.1, others_lr=0.2)
+    plain = Muon(twins[:2], twins[2:], lr=0.1, others_lr=0.2)
+    replays = []
+
+    def capture(work: Callable[[], None]) -> Callable[[], None]:
+        def replay() -> None:
+            known = [group.pop('lr') for group in ours.param_groups]
+            work()
+            for group, rate in zip(ours.param_groups, known, strict=True):
+                group['lr'] = rate
+            replays.append(work)
+
+        return replay
+
+    monkeypatch.setattr(cuda_graph, 'capture', capture)
+    for step in range(7):
+        for group in (*ours.param_groups, *plain.param_groups):
+            group['lr'] *= 0.7
+        for one, twin in zip([*weights, bias], twins, strict=True):
+            one.grad = torch.randn_like(one)
+            twin.grad = one.grad.clone()
+        if step == 4:  # as after a checkpoint
+            ours.load_state_dict(ours.state_dict())
+        with monkeypatch.context() as gpu:
+            gpu.setattr(torch.nn.Parameter, 'is_cuda', True, raising=False)
+            ours.step()
+        plain.step()
+        torch.testing.assert_close([*weights, bias], twins, rtol=0, atol=0)
+    assert len(replays) == 5
 
 
 def test_it_learns_what_a_scaled_network_can() -> None:

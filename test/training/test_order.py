@@ -17,7 +17,7 @@ ALONE = Share()
 
 
 def shuffled(count: int, seed: int, epoch: int, share: Share = ALONE) -> list[int]:
-    sampler = ShuffleByEpoch(count, seed, share)
+    sampler = ShuffleByEpoch(torch.arange(count), seed, share)
     sampler.set_epoch(epoch)
     assert len(list(sampler)) == len(sampler)
     return list(sampler)
