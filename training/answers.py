@@ -7,6 +7,9 @@ The teacher is any checkpoint of training.train; of several teachers the answers
 sees the pictures as training.train changes them in its first epochs, and the small network sees
 these epochs over and over: what it learns is the answer to the very picture. To ask the teacher in
 every step would take as long as the small network's own training.
+
+A teacher that was trained on the pictures knows their classes by heart. Several, each trained
+with another part left out (data.parts, data.leave_out), are asked about that part only.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ examples:
   python -m training.answers first.ckpt second.ckpt --data cifar10.zip -o runs/answers.npz
   python -m training.answers runs/teacher/best.ckpt --data ~/cifar --source cifar10 \\
       --shift 2 --erase 0 --mix 0 --epochs 24 -o runs/answers.npz
+  python -m training.answers runs/left-out-*/last.ckpt --data cifar10.zip -o runs/answers.npz
 
 then:
   python -m training.train --config training/recipes/taught.yaml --data.path cifar10.zip
@@ -142,23 +146,16 @@ def answer(
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
     images, arithmetic = images.to(device), autocast(device)
-    asked = [
-        [
-            teacher
-            for teacher in teachers
-            if teacher.description['left_out'] in (None, [part, how.parts])
-        ]
-        for part in range(how.parts)
-    ]
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch, part in product(range(epochs), range(how.parts)):
         changes = draw(count, size, how, epoch).to(device)
         own = torch.arange(part, count, how.parts, device=device)
+        asked = [t for t in teachers if t.description['left_out'] in (None, [part, how.parts])]
         for which in own.split(BATCH[device.type]):
             batch = change(images[which], which, changes, images)
             with arithmetic:
                 seen = [batch, batch.flip(2)] if mirror else [batch]
-                logits = [teacher(view) for teacher in asked[part] for view in seen]
+                logits = [teacher(view) for teacher in asked for view in seen]
             answers[which.cpu(), epoch] = torch.stack(logits).mean(0).half().cpu()
             bar.update(len(which))
     bar.close()
