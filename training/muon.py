@@ -91,7 +91,8 @@ class Muon(torch.optim.Optimizer):
             self.rates = [trained[0].new_zeros(()) for _ in self.param_groups]
         for rate, group in zip(self.rates, self.param_groups, strict=True):
             rate.fill_(group['lr'])
-        if trained[0].is_cuda:
+        alone = not torch.distributed.is_initialized()  # nccl's own thread may not be recorded
+        if trained[0].is_cuda and alone:
             self._repeat(trained)
         else:
             self._move()
