@@ -32,6 +32,7 @@ from sqz_perception.errors import DataError
 from training import command
 from training.augmentation import Augmentation, change, draw
 from training.learner import Learner, load
+from training.order import part_of
 from training.pictures import read_split
 from training.precision import autocast
 from training.sources import SOURCES, Source
@@ -146,10 +147,11 @@ def answer(
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
     images, arithmetic = images.to(device), autocast(device)
+    everything = torch.arange(count, device=device)
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch, part in product(range(epochs), range(how.parts)):
         changes = draw(count, size, how, epoch).to(device)
-        own = torch.arange(part, count, how.parts, device=device)
+        own = everything[part_of(everything, how.parts) == part]
         asked = [t for t in teachers if t.description['left_out'] in (None, [part, how.parts])]
         for which in own.split(BATCH[device.type]):
             batch = change(images[which], which, changes, images)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from sqz_perception.errors import DataError
-from training.order import ShuffleByEpoch, seeded
+from training.order import ShuffleByEpoch, part_of, seeded
 
 GREY = 128
 AREA = (0.08, 1.0)  # of a random crop, in parts of the picture's
@@ -36,7 +36,7 @@ class Augmentation:
     erase: int  # side of a grey square, pixels
     mix: float  # the share of pictures that a part of another is pasted into
     seed: int
-    parts: int = 1  # the split has: picture i is of part i % parts, and is mixed with those only
+    parts: int = 1  # of the split; a picture is mixed with those of its own part only
 
     def check(self, size: int) -> None:
         """Raise DataError for what can't be done to pictures of ``size`` pixels."""
@@ -101,7 +101,7 @@ def within_parts(order: Tensor, parts: int) -> Tensor:
     """Return the permutation ``order``, int64 (N,), changed so that each i stays in its part."""
 
     def by_part(numbers: Tensor) -> Tensor:
-        return numbers[(numbers % parts).argsort(stable=True)]
+        return numbers[part_of(numbers, parts).argsort(stable=True)]
 
     own = torch.empty_like(order)
     own[by_part(torch.arange(len(order)))] = by_part(order)

@@ -9,7 +9,6 @@ to start them one by one.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -37,8 +36,6 @@ def record(net: nn.Module, batch: Tensor, arithmetic: AbstractContextManager[obj
     gradients of a step take the place of the last one's. In evaluation ``net`` works as before.
     ``arithmetic`` is the autocast that it is trained in.
     """
-    # The recording's own gradients were made on another stream: no harm, the streams wait.
-    warnings.filterwarnings('ignore', message="The AccumulateGrad node's stream does not match")
     before = [buffer.clone() for buffer in net.buffers()]
     cached = torch.is_autocast_cache_enabled()
     with arithmetic:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from sqz_perception.errors import DataError
 from training import answers as teacher
 from training.augmentation import Augmentation, Changes, RandomCrop, change, draw, mix_targets
-from training.order import Share, ShuffleByEpoch, in_batches, seeded
+from training.order import Share, ShuffleByEpoch, in_batches, part_of, seeded
 from training.pictures import Batch, Pictures, Streamed, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
@@ -98,7 +98,8 @@ class PictureData(LightningDataModule):
         if parts < 1 or (leave_out is not None and not 0 <= leave_out < parts > 1):
             raise DataError(
                 f'parts {parts}, leave_out {leave_out}: there is at least one part, and one of '
-                'several, counted from 0, can be left out'
+                'several, counted from 0, can be left out, as with --data.parts 4 '
+                '--data.leave_out 3'
             )
         self.augmentation = Augmentation(shift, flip, erase, mix, seed, parts)
         self.left_out = None if leave_out is None else (leave_out, parts)
@@ -250,7 +251,7 @@ class PictureData(LightningDataModule):
         if not self.left_out:
             return numbers
         part, parts = self.left_out
-        return numbers[numbers % parts != part]
+        return numbers[part_of(numbers, parts) != part]
 
     def _gib(self) -> float:
         """Return what the decoded pictures take of this machine's memory."""

@@ -39,13 +39,7 @@ then:
   python -m sqz_perception verify cifar10.sqz
 """
 # What checkpoints of earlier versions do not say.
-DEFAULTS = {
-    'baseline': None,
-    'color': 'rgb',
-    'train_from': None,
-    'enlarge': 1,
-    'left_out': None,
-}
+DEFAULTS = {'baseline': None, 'color': 'rgb', 'train_from': None, 'enlarge': 1, 'left_out': None}
 OTHER_VERSION = 'its description or its weights are of another version'
 
 

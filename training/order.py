@@ -58,6 +58,11 @@ def in_batches(count: int, most: int, share: Share) -> list[list[int]]:
     return [batch.tolist() for batch in np.array_split(own, max(1, -(-largest // most)))]
 
 
+def part_of(numbers: Tensor, parts: int) -> Tensor:
+    """Return of which part, from 0, the pictures of these numbers are; int64 (N,), as they are."""
+    return numbers % parts
+
+
 def seeded(*numbers: int) -> torch.Generator:
     """Return a generator that depends on these numbers only."""
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]

@@ -159,9 +159,11 @@ def fit(cli: Cli) -> None:
 
 
 def quiet() -> None:
-    """Keep from people what Lightning says beside the progress."""
+    """Keep from people what Lightning and PyTorch say beside the progress."""
     logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', module='pytorch_lightning|lightning_fabric')
+    # A recorded network (training.cuda_graph) was recorded on another stream: no harm, they wait.
+    warnings.filterwarnings('ignore', message="The AccumulateGrad node's stream does not match")
 
 
 class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
