@@ -122,3 +122,9 @@ def test_parts_that_can_not_be_are_refused(
 ) -> None:
     with pytest.raises(DataError, match='one of several'):
         PictureData(str(colors), parts=parts, leave_out=leave_out)
+
+
+def test_more_parts_than_pictures_are_refused(colors: Path) -> None:
+    PictureData(str(colors), parts=72, leave_out=71)
+    with pytest.raises(DataError, match='has 72 training pictures for 73 parts; choose fewer'):
+        PictureData(str(colors), parts=73, leave_out=72)
