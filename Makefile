@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ROS ?= jazzy
+WORKERS ?= 2
 ARGS ?=
 
 SHELL := /bin/bash
@@ -32,6 +33,7 @@ help:  ## list the targets
 	@echo
 	@echo '  PYTHON=python3.12  use another Python (3.10 to 3.13)'
 	@echo '  ROS=kilted         use another ROS 2 from PyPI, in a virtual environment of its own'
+	@echo '  WORKERS=4          processes that make test shares the tests among (default: 2; 0: none)'
 	@echo '  ARGS="..."         pass arguments on to demo, test, test-slow and bench'
 
 setup:  ## make the virtual environment that the demo runs in
@@ -43,7 +45,7 @@ demo:  ## classify pictures over ROS 2
 
 test:  ## run the tests
 	$(SETUP) $(GOAL)
-	@$(WITH) python -m pytest -m '$(TESTS)' $(ARGS)
+	@$(WITH) python -m pytest -n $(WORKERS) -m '$(TESTS)' $(ARGS)
 
 test-slow:  ## run the tests that take long
 	$(SETUP) $(GOAL)

@@ -10,8 +10,9 @@ on where it stopped. The table says how many epochs each run had.
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -38,6 +39,9 @@ examples:
   python -m training.reproduce cifar10.zip --only "75 % 3x3" "simple bypass" --seeds 1
 """
 
+RUNS = 'runs.csv'
+TIMES = ('forward_ms', 'step_ms')
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
@@ -60,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--jobs', type=at_least_one, default=1, help='runs at a time')
     parser.add_argument('--threads', type=count, default=0, help='of each run; 0: all')
     parser.add_argument(
-        '--table', action='store_true', help='only tell of the runs that are done; begin none'
+        '--table',
+        action='store_true',
+        help='only tell of the runs that are done, with the times of the last table; begin none',
     )
     parser.add_argument(
         '--times', action='store_true', help='only time the networks, with random weights'
@@ -158,24 +164,36 @@ def tell_times(experiments: Sequence[Experiment], options: argparse.Namespace) -
     command.write_csv(rows, options.output / 'times.csv')
     print(f'{"milliseconds for a picture":32} {"forward":>8} {"training":>8}')
     for row in rows:
-        print(f'{row["experiment"]:32} {row["forward_ms"]:8.2f} {row["step_ms"]:8.2f}')
+        print(f'{row["experiment"]:32}', *(f'{row[key]:8.2f}' for key in TIMES))
 
 
 def times(learners: Mapping[str, Learner]) -> dict[str, Row]:
     """Return what each network takes for a picture, milliseconds, all measured in turns."""
     each = [*learners.values()]
     measured = zip(learners, forward_ms(each), step_ms(each), strict=True)
-    return {name: {'forward_ms': forward, 'step_ms': step} for name, forward, step in measured}
+    return {name: dict(zip(TIMES, found, strict=True)) for name, *found in measured}
+
+
+def times_of_before(table: Path, names: Collection[str]) -> dict[str, Row]:
+    """Return the times that ``table``, maybe an earlier one, has of these experiments."""
+    try:
+        with table.open(encoding='utf-8', newline='') as file:
+            rows = [row for row in csv.DictReader(file) if row['experiment'] in names]
+        return {row['experiment']: {key: float(row[key]) for key in TIMES} for row in rows}
+    except (FileNotFoundError, KeyError, TypeError, ValueError, csv.Error):
+        return {}  # none, or not as this version writes it: it is written anew
 
 
 def tell(runs: Sequence[Run], folder: Path) -> None:
-    """Measure the times, the networks in turns; write tables and plots into ``folder``."""
+    """Write tables and plots of ``runs`` into ``folder``."""
     checkpoints = {run.experiment.name: str(run.checkpoint) for run in runs}
-    found = times({name: load(path) for name, path in checkpoints.items()})
+    found = times_of_before(folder / RUNS, checkpoints)
+    if found.keys() != checkpoints.keys():  # only what was measured in turns can be compared
+        found = times({name: load(path) for name, path in checkpoints.items()})
     rows = [{**run.row(), **found[run.experiment.name]} for run in runs]
     summaries = report.summarise(rows)
     paper = {run.experiment.name: run.experiment.paper for run in runs}
-    command.write_csv(rows, folder / 'runs.csv')
+    command.write_csv(rows, folder / RUNS)
     command.write_csv(summaries, folder / 'experiments.csv')
     plots.size_against_accuracy(
         [point(row) for row in summaries],

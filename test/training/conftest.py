@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,15 +22,12 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_zip(tmp_path_factory.mktemp('data') / 'colors.zip', color_members(24, 4))
 
 
-@pytest.fixture(scope='module')
-def one_thread() -> Iterator[None]:
+@pytest.fixture(scope='session', autouse=True)
+def one_thread() -> None:
     """Use one thread: for networks this small, two only wait for each other."""
     import torch
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Killed(Exception):

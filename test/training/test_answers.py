@@ -32,8 +32,6 @@ HOW = Augmentation(shift=4, flip=True, erase=6, mix=0.5, seed=1)
 OPTIONS = ['--seed', '1', '--erase', '6', '--mix', '0.5', '--epochs', '3']
 RECIPE = {'data__erase': '6', 'data__mix': '0.5'}
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 @pytest.fixture(scope='module')
 def teacher(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

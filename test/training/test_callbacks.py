@@ -21,8 +21,6 @@ from training.callbacks import rounded  # noqa: E402
 from training.export import load_checkpoint, to_model  # noqa: E402
 from training.learner import Learner  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 RECIPE = """
 seed_everything: 1
 trainer:

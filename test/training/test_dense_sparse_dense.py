@@ -19,8 +19,6 @@ from training import train  # noqa: E402
 from training.callbacks import weights_of  # noqa: E402
 from training.learner import Learner, rate_share  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 RECIPE = """
 seed_everything: 1
 trainer:

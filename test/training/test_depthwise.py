@@ -10,8 +10,6 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 
 from training.depthwise import Depthwise  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 @pytest.mark.parametrize('side', [1, 6, 7])
 @pytest.mark.parametrize('stride', [1, 2, 3])

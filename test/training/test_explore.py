@@ -29,8 +29,6 @@ from training.learner import Learner  # noqa: E402
 from training.metrics import epochs  # noqa: E402
 from training.results import points  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 ROOT = Path(train.__file__).parents[1]
 RECIPE = {
     'seed_everything': 1,

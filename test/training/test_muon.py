@@ -14,8 +14,6 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 from training import cuda_graph  # noqa: E402
 from training.muon import Muon, orthogonal  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 @pytest.mark.parametrize('shape', [(8, 32), (32, 8), (1, 9), (9, 1), (16, 16)])
 def test_singular_values_come_near_to_one(shape: tuple[int, int]) -> None:

@@ -15,8 +15,6 @@ from training import norms  # noqa: E402
 from training.architecture import Architecture  # noqa: E402
 from training.models import SqueezeNet  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 TINY = Architecture(
     base_e=16, incr_e=8, fires=3, squeeze_ratio=0.5, norm=True, classes=4, dropout=0.0
 )

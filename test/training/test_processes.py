@@ -20,8 +20,6 @@ pytest.importorskip('pytorch_lightning')
 from class_pictures import color_members, write_zip  # noqa: E402
 from training import processes, train  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600  # seconds, on the slowest of machines
 # No norm: its means are of a process's own pictures. What is done to a picture is the same.

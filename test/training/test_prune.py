@@ -24,8 +24,6 @@ from training.export import load_checkpoint  # noqa: E402
 from training.learner import Learner, load  # noqa: E402
 from training.weight_sharing import prune as kept  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 RECIPE = """
 seed_everything: 1
 trainer: {{accelerator: cpu, precision: 32-true, enable_model_summary: false, max_epochs: 2}}
@@ -47,7 +45,7 @@ def recipe(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def checkpoint(one_thread: None, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the checkpoint of a tiny network that tells the colours apart."""
     folder = tmp_path_factory.mktemp('run')
     train.train(['--config', str(recipe), '--trainer.default_root_dir', str(folder)])

@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip('torch', reason='training needs torch, which make test installs')
 
 from sqz_perception.errors import TrainingError
-from training import reproduce
+from training import reproduce, timing
 from training.experiments import BASE, Experiment, every
 from training.report import COLUMNS, markdown, summarise
 from training.run import Run, untrained
@@ -27,6 +27,13 @@ from training.run import Run, untrained
 SHAPE = 'model.architecture.'
 ROOT = Path(reproduce.__file__).resolve().parents[1]
 PATIENCE = 600  # seconds, on the slowest of machines
+
+
+@pytest.fixture
+def timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time each network a few times only, with few pictures: how long it takes is not tested."""
+    for name, value in {'FORWARD_ROUNDS': 1, 'STEP_ROUNDS': 1, 'STEPS': 1, 'PICTURES': 4}.items():
+        monkeypatch.setattr(timing, name, value)
 
 
 def test_every_experiment_describes_a_network() -> None:
@@ -59,6 +66,7 @@ def test_those_that_go_on_begin_where_the_base_ended(tmp_path: Path) -> None:
         assert '--seed_everything=3' in line
 
 
+@pytest.mark.usefixtures('timed_once')
 def test_runs_are_done_once_and_become_a_table(
     colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -83,6 +91,10 @@ def test_runs_are_done_once_and_become_a_table(
     assert int(base['parameters']) == int(longer['parameters'])
     assert [row['epochs'] for row in rows.values()] == ['1', '1', '2']
 
+    def timed(*_: object) -> None:
+        raise AssertionError('timed again')
+
+    monkeypatch.setattr(reproduce, 'times', timed)
     results = sorted((tmp_path / 'runs').rglob('result.json'))
     written = [result.stat().st_mtime_ns for result in results]
     chosen.remove(wrong)
@@ -95,6 +107,31 @@ def test_runs_are_done_once_and_become_a_table(
     capsys.readouterr()
     assert reproduce.main([*line, '--epochs', '3']) == 1
     assert 'holds a run of 1 epochs, not 3; choose another folder' in capsys.readouterr().err
+
+
+TABLE = b'experiment,forward_ms,step_ms\na,0.5,1.5\nb,0.25,1.0\n'
+
+
+@pytest.mark.parametrize(
+    ('content', 'found'),
+    [
+        (TABLE, {'a': {'forward_ms': 0.5, 'step_ms': 1.5}}),
+        (None, {}),
+        (b'', {}),
+        (b'experiment,top1\na,50\n', {}),
+        (TABLE[:-18], {}),
+        (TABLE.replace(b'0.5', b'fast'), {}),
+        (b'\xff' + TABLE, {}),
+        (b'\0,\0\n\0,\0', {}),
+    ],
+)
+def test_times_are_kept_where_an_earlier_table_has_them(
+    content: bytes | None, found: dict[str, Any], tmp_path: Path
+) -> None:
+    table = tmp_path / 'runs.csv'
+    if content is not None:
+        table.write_bytes(content)
+    assert reproduce.times_of_before(table, {'a', 'c'}) == found
 
 
 @pytest.mark.parametrize('option', ['--jobs', '--seeds', '--epochs'])
@@ -119,6 +156,7 @@ def test_the_base_that_others_begin_with_is_run_too(
     assert capsys.readouterr().out.split()[1] == str(tmp_path / BASE.name / 'seed1')
 
 
+@pytest.mark.usefixtures('timed_once')
 def test_networks_are_timed_without_training(
     colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -38,8 +38,6 @@ from training.learner import Learner, load  # noqa: E402
 from training.models import SqueezeNet, build  # noqa: E402
 from training.weight_sharing import deep_compress  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 RECIPE = Path(train.__file__).parent / 'recipes' / 'finetune.yaml'
 FP32 = Runtime('onnxruntime', 'fp32', 1)
 SIDE = 48

@@ -21,8 +21,6 @@ from training import pictures, train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
 from training.learner import rate_share  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures('one_thread')
-
 
 def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path) -> None:
     cli = train.train(arguments(colors, tmp_path, 4))
