@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 
 from sqz_perception.errors import CompressionFailed
-from sqz_perception.inference.options import count
 from sqz_perception.model import codec, file
 from sqz_perception.model.network import Model
 from training import calibration, command
 from training.activations import logits
+from training.command import at_least_one
 from training.compressor import Compressor
 from training.evaluate import divergence, truth
 from training.ranges import rounding
@@ -56,7 +56,7 @@ def within_bytes(compressor: Compressor, target: int) -> Model:
     """Return the model that loses least in at most ``target`` bytes. Raises CompressionFailed."""
 
     def excess(model: Model) -> float:
-        return (len(file.encode(model)) - target) / max(target, 1)
+        return (len(file.encode(model)) - target) / target
 
     _, small = _sides(compressor, excess, CLOSE)
     if small is None:
@@ -129,7 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.parser('training.compress', __doc__ or '', EXAMPLES)
     calibration.add_arguments(parser)
     goal = parser.add_mutually_exclusive_group()
-    goal.add_argument('--target-bytes', type=count, metavar='N', help='of the whole file, at most')
+    goal.add_argument(
+        '--target-bytes', type=at_least_one, metavar='N', help='of the whole file, at most'
+    )
     goal.add_argument(
         '--max-loss',
         type=positive,
