@@ -9,6 +9,8 @@ ARGS ?=
 SHELL := /bin/bash
 VENV := $(if $(filter jazzy,$(ROS)),.venv,.venv-$(ROS))
 WITH := source $(VENV)/setup.bash &&
+# Some tests take a hundred times as long as others: who is done takes what another has left.
+PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
 
 # Jazzy carries everything; another distribution runs only what touches ROS 2.
 ifeq ($(ROS),jazzy)
@@ -33,7 +35,7 @@ help:  ## list the targets
 	@echo
 	@echo '  PYTHON=python3.12  use another Python (3.10 to 3.13)'
 	@echo '  ROS=kilted         use another ROS 2 from PyPI, in a virtual environment of its own'
-	@echo '  WORKERS=4          processes that make test shares the tests among (default: 2; 0: none)'
+	@echo '  WORKERS=4          processes that the tests are shared among (default: 2; 0: none)'
 	@echo '  ARGS="..."         pass arguments on to demo, test, test-slow and bench'
 
 setup:  ## make the virtual environment that the demo runs in
@@ -45,11 +47,11 @@ demo:  ## classify pictures over ROS 2
 
 test:  ## run the tests
 	$(SETUP) $(GOAL)
-	@$(WITH) python -m pytest -n $(WORKERS) -m '$(TESTS)' $(ARGS)
+	@$(WITH) $(PYTEST) -m '$(TESTS)' $(ARGS)
 
 test-slow:  ## run the tests that take long
 	$(SETUP) $(GOAL)
-	@$(WITH) python -m pytest -m slow $(ARGS)
+	@$(WITH) $(PYTEST) -m slow $(ARGS)
 
 bench:  ## measure latency, start-up, memory and accuracy
 	$(SETUP) $(GOAL)
