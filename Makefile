@@ -9,8 +9,7 @@ ARGS ?=
 SHELL := /bin/bash
 VENV := $(if $(filter jazzy,$(ROS)),.venv,.venv-$(ROS))
 WITH := source $(VENV)/setup.bash &&
-# Some tests take a hundred times as long as others: who is done takes what another has left.
-PYTEST := python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST := python -m pytest -n $(WORKERS)
 
 # Jazzy carries everything; another distribution runs only what touches ROS 2.
 ifeq ($(ROS),jazzy)
@@ -51,7 +50,7 @@ test:  ## run the tests
 
 test-slow:  ## run the tests that take long
 	$(SETUP) $(GOAL)
-	@$(WITH) $(PYTEST) -m slow $(ARGS)
+	@$(WITH) $(PYTEST) --dist worksteal -m slow $(ARGS)
 
 bench:  ## measure latency, start-up, memory and accuracy
 	$(SETUP) $(GOAL)
