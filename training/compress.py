@@ -25,7 +25,6 @@ from sqz_perception.model import codec, file
 from sqz_perception.model.network import Model
 from training import calibration, command
 from training.activations import logits
-from training.command import at_least_one
 from training.compressor import Compressor
 from training.evaluate import divergence, truth
 from training.ranges import rounding
@@ -130,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     calibration.add_arguments(parser)
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument(
-        '--target-bytes', type=at_least_one, metavar='N', help='of the whole file, at most'
+        '--target-bytes', type=command.at_least_one, metavar='N', help='of the whole file, at most'
     )
     goal.add_argument(
         '--max-loss',

@@ -106,10 +106,10 @@ class PictureData(LightningDataModule):
         self.augmentation.check(size)
         self.source = SOURCES[source](path)
         self.labels = self.source.labels
-        if parts > len(self.source.split('train')):
+        count = len(self.source.split('train'))
+        if parts > count:
             raise DataError(
-                f'{path} has {len(self.source.split("train"))} training pictures for {parts} '
-                'parts; choose fewer'
+                f'{path} has {count} training pictures for {parts} parts; choose fewer'
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.answers, self.memory_gib, self.workers = answers, memory_gib, workers

@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--table',
         action='store_true',
-        help='only tell of the runs that are done, with the times of the last table; begin none',
+        help='only tell of the runs that are done; begin none. Times are kept from the last table '
+        '(runs.csv) if it has these networks; delete it to measure them anew',
     )
     parser.add_argument(
         '--times', action='store_true', help='only time the networks, with random weights'

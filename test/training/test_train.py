@@ -62,8 +62,11 @@ def test_muon_learns(colors: Path, tmp_path: Path) -> None:
 
 
 def test_muon_trains_a_baseline_with_norms(colors: Path, tmp_path: Path) -> None:
-    more = {'model__baseline': 'resnet50_small', 'model__optimizer': 'muon'}
-    more['trainer__limit_train_batches'] = '1'
+    more = {
+        'model__baseline': 'resnet50_small',
+        'model__optimizer': 'muon',
+        'trainer__limit_train_batches': '1',
+    }
     cli = train.train(arguments(colors, tmp_path, 1, **more))
     convolutions, others = cli.trainer.optimizers[0].param_groups
     assert len(convolutions['params']) == 53
