@@ -130,10 +130,7 @@ class Muon(torch.optim.Optimizer):
             if group['move'] == 'sgd':
                 torch._foreach_sub_(trained, torch._foreach_mul(directions, rate))
                 continue
-            alike: dict[torch.Size, list[int]] = {}
-            for i, weight in enumerate(trained):
-                alike.setdefault(weight.shape, []).append(i)
-            for which in alike.values():
+            for which in at_once(trained):
                 self._turn([trained[i] for i in which], [directions[i] for i in which], rate)
 
     def _gathered(self, parameters: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
@@ -150,18 +147,54 @@ class Muon(torch.optim.Optimizer):
     def _turn(
         self, weights: Sequence[nn.Parameter], directions: Sequence[Tensor], rate: Tensor
     ) -> None:
-        """Move weights of one shape, all at once."""
-        old = torch.stack([weight.flatten(1) for weight in weights])  # (K, m, n)
+        """Move weights, all at once."""
         for weight in weights:
-            if 'length' not in self.state[weight]:
-                self.state[weight]['length'] = weight.norm()
-        lengths = torch.stack([self.state[weight]['length'] for weight in weights])[:, None, None]
-        turned = orthogonal(torch.stack([direction.flatten(1) for direction in directions]))
-        # An orthogonal matrix of rank r is sqrt(r) long.
-        new = old - turned * (rate / min(old.shape[1:]) ** 0.5 * lengths)
+            state = self.state[weight]
+            if 'unit' not in state:
+                length = state.setdefault('length', weight.norm())
+                # An orthogonal matrix of rank r is sqrt(r) long.
+                state['unit'] = length / min(_matrix(weight).shape) ** 0.5
+        lengths, units = (
+            torch.stack([self.state[weight][name] for weight in weights])[:, None, None]
+            for name in ('length', 'unit')
+        )
+        new = stacked(weights) - orthogonal(stacked(directions)) * (rate * units)  # (K, m, n)
         new *= lengths / new.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)
         for weight, values in zip(weights, new, strict=True):
-            weight.copy_(values.view_as(weight))
+            own = weight.movedim(1, -1)
+            own.copy_(values[: len(own), : own[0].numel()].view(own.shape))
+
+
+def at_once(weights: Sequence[Tensor]) -> list[list[int]]:
+    """
+    Return the numbers of the weights that are turned together.
+
+    On a GPU all: it would take longer to start the parts of a step than to do them. A processor
+    takes those of one shape, since it would have to work for the zeros around others.
+    """
+    if weights[0].is_cuda:
+        return [list(range(len(weights)))]
+    alike: dict[torch.Size, list[int]] = {}
+    for i, weight in enumerate(weights):
+        alike.setdefault(weight.shape, []).append(i)
+    return list(alike.values())
+
+
+def stacked(weights: Sequence[Tensor]) -> Tensor:
+    """Return K weights as matrices (K, m, n), with zeros below and beside the smaller ones."""
+    matrices = [_matrix(weight) for weight in weights]
+    rows, columns = (max(sizes) for sizes in zip(*(m.shape for m in matrices), strict=True))
+    if all(matrix.shape == (rows, columns) for matrix in matrices):
+        return torch.stack(matrices)
+    padded = matrices[0].new_zeros(len(matrices), rows, columns)
+    for whole, matrix in zip(padded, matrices, strict=True):
+        whole[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return padded
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """Return a weight (out, in, ...) as (out, the rest): in memory's order where channels last."""
+    return weight.movedim(1, -1).flatten(1)
 
 
 def _trained(group: dict[str, Any]) -> list[nn.Parameter]:

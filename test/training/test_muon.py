@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 
-from training import cuda_graph  # noqa: E402
+from training import cuda_graph, muon  # noqa: E402
 from training.muon import Muon, orthogonal  # noqa: E402
 
 
@@ -60,6 +60,29 @@ def test_weights_of_one_shape_move_as_each_would_alone() -> None:
             other.grad = one.grad.clone()
         for optimizer in optimizers:
             optimizer.step()
+    torch.testing.assert_close(together, alone)
+
+
+def test_weights_of_all_shapes_move_at_once_as_each_would_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU, with zeros around the smaller; memory's order of a weight does not matter."""
+    torch.manual_seed(0)
+    shapes = [(6, 4, 3, 3), (24, 3, 3, 3), (4, 6, 1, 1), (32, 5), (1, 9, 1, 1)]
+    together = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    alone = copy.deepcopy(together)
+    together[1].data = together[1].data.to(memory_format=torch.channels_last)
+    optimizer = Muon(together, [], lr=0.1, others_lr=0.1)
+    optimizers = [Muon([weight], [], lr=0.1, others_lr=0.1) for weight in alone]
+    for _ in range(3):
+        for one, other in zip(together, alone, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        with monkeypatch.context() as gpu:
+            gpu.setattr(muon, 'at_once', lambda weights: [list(range(len(weights)))])
+            optimizer.step()
+        for other in optimizers:
+            other.step()
     torch.testing.assert_close(together, alone)
 
 
