@@ -17,7 +17,7 @@ Source: Iandola et al., SqueezeNet, arXiv 1602.07360, section 5 (metaparameters)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqz_perception.errors import ArchitectureInvalid
 
@@ -66,6 +66,7 @@ class Architecture:
         norm: Batch norm after every convolution but the last.
         classes: Number of classes.
         dropout: Share dropped before the last convolution, in training only.
+        pools: Max pools after this share of the fire modules; 0: after conv1. Default: the stem's.
         widen: Expand layers with more filters than the others, such as ``{fire2.expand3x3: 1.5}``.
 
     """
@@ -82,6 +83,7 @@ class Architecture:
     norm: bool = False
     classes: int = 1000
     dropout: float = 0.5
+    pools: tuple[float, ...] | None = None
     widen: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,6 +101,9 @@ class Architecture:
             f'bypass must be one of {", ".join(BYPASSES)}': self.bypass in BYPASSES,
             f'widen: there is no expand layer {"".join(unknown[:1])}; the first is '
             f'{"".join(known[:1])}, the last {"".join(known[-1:])}': not unknown,
+            'pools must be shares from 0, after conv1, to 1, after the last fire module': all(
+                0 <= share <= 1 for share in self.pools or ()
+            ),
             'widen: a factor is above 0': all(factor > 0 for factor in self.widen.values()),
         }
         for message, holds in checks.items():
@@ -119,9 +124,10 @@ class Architecture:
             self._widened(i, 'expand3x3', expand3x3),
         )
 
-    def pools(self) -> set[int]:
+    def halvings(self) -> set[int]:
         """Numbers of fire modules after which a max pool follows; 0 is after conv1."""
-        return {round(share * self.fires) for share in STEMS[self.stem].pools}
+        shares = STEMS[self.stem].pools if self.pools is None else self.pools
+        return {round(share * self.fires) for share in shares}
 
     @property
     def size(self) -> int:
@@ -148,3 +154,7 @@ PRESETS = {
         dropout=0.0,
     ),
 }
+# As many parameters in twice the modules, and halved twice only: over twice the multiply-adds.
+PRESETS['squeezenet_small_deep'] = replace(
+    PRESETS['squeezenet_small'], incr_e=32, freq=4, fires=12, pools=(0.333, 0.667)
+)

@@ -25,7 +25,7 @@ from training.models import SqueezeNet, build
 from training.muon import Muon
 from training.norms import settle
 from training.order import seeded
-from training.start import Preprocessing, begin, begin_baseline, freeze
+from training.start import Preprocessing, begin, begin_baseline, check_left_out, freeze
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's values, in RGB
 # Nats. A network that was there is ruined, though its loss may come back to ln(classes).
@@ -70,7 +70,7 @@ class Learner(LightningModule):
             baseline: A network of training.models in the architecture's place, to compare with.
             start: A model file or a checkpoint (.ckpt) to begin with: its weights, but the last
                 layer's where its labels are others, and its preprocessing. For a baseline: its
-                published weights, a state dict (.pth).
+                published weights, a state dict (.pth), or a checkpoint of it: the weights alone.
             enlarge: How many times higher and wider than the pictures what the network sees is;
                 for a teacher that was trained on things of more pixels.
             train_from: The first layer that is trained, such as fire6 or conv10; those before it
@@ -100,6 +100,8 @@ class Learner(LightningModule):
                 f'{temperature} above 0, enlarge {enlarge} at least 1'
             )
         check_start(baseline, start, train_from, norm=architecture.norm)
+        if left_out and start and start.endswith('.ckpt'):
+            check_left_out(start, left_out)
         if start and not baseline:
             check_given(color=color, mean=mean, std=std)
         net = build(baseline, len(labels)) if baseline else SqueezeNet(architecture)
@@ -324,10 +326,9 @@ def check_start(
     baseline: str | None, start: str | None, train_from: str | None, *, norm: bool
 ) -> None:
     """Raise ArchitectureInvalid where the recipe contradicts what it begins with."""
-    if baseline and start and start.endswith(('.sqz', '.ckpt')):
+    if baseline and start and start.endswith('.sqz'):
         raise ArchitectureInvalid(
-            f'{start} is of a SqueezeNet; leave out --model.baseline, or give the published '
-            'weights of that'
+            f'{start} is of a SqueezeNet; leave out --model.baseline, or give weights of that'
         )
     if train_from and not start:
         raise ArchitectureInvalid(

@@ -88,7 +88,7 @@ class SqueezeNet(nn.Module):
         )
         self.norm1 = _norm(stem.channels, a.norm)
         self.fires = nn.ModuleDict()
-        channels, pools = stem.channels, a.pools()
+        channels, pools = stem.channels, a.halvings()
         if 0 in pools:
             self.fires['pool1'] = max_pool()
         for i in range(a.fires):
@@ -206,11 +206,16 @@ def _print_costs(options: argparse.Namespace) -> None:
     if options.csv:
         command.print_csv(rows, sys.stdout)
         return
-    print(f'{"network":18} {"input":>9} {"parameters":>12} {"MACs":>14} {"fp32":>11} {"fp16":>11}')
+    wide = max(len(row['network']) for row in rows)
+    print(
+        f'{"network":{wide}} {"input":>9} {"parameters":>12} {"MACs":>14} {"fp32":>11} {"fp16":>11}'
+    )
     for row in rows:
         side = f'{row["size"]}x{row["size"]}'
         sizes = ' '.join(f'{row[kind]:>7.2f} MiB' for kind in ('fp32', 'fp16'))
-        print(f'{row["network"]:18} {side:>9} {row["parameters"]:>12,} {row["macs"]:>14,} {sizes}')
+        print(
+            f'{row["network"]:{wide}} {side:>9} {row["parameters"]:>12,} {row["macs"]:>14,} {sizes}'
+        )
 
 
 def _row(name: str, chosen: Mapping[str, Any], size: int | None) -> dict[str, Any]:

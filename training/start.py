@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sqz_perception.errors import ArchitectureInvalid, CheckpointInvalid
 from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model, Node
 from training import norms
-from training.export import assembled, load_checkpoint
+from training.export import assembled, load_checkpoint, load_content, load_description
 from training.models import SqueezeNet, counted_out, load_in_order
 
 FIRST, HEAD = 'conv1', 'conv10'
@@ -65,21 +65,13 @@ def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Beg
 
 def begin_baseline(net: nn.Module, path: str) -> None:
     """
-    Give a baseline the published weights at ``path``: what torch.save made of a state dict.
+    Give a baseline the weights at ``path``: a checkpoint of it, or a published state dict.
 
     Layers are told by their order and their shapes, since everybody names them differently. The
     last one keeps its random weights where it is of other classes. Raises CheckpointInvalid where
     the file can't be read, and ArchitectureInvalid where it is of another network.
     """
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        given = counted_out(state)
-    except FileNotFoundError as error:
-        raise CheckpointInvalid(f'{path}: no such file; give the published weights') from error
-    except Exception as error:  # torch.load raises whatever pickle and zip do
-        raise CheckpointInvalid(
-            f"{path}: torch can't read it as a state dict; give the published weights as they are"
-        ) from error
+    given = _trained(path) if path.endswith('.ckpt') else _published(path)
     head = [*counted_out(net.state_dict()).values()][-2:]  # its weight and its bias
     names = [*given][-2:]
     if [getattr(given[name], 'shape', None) for name in names] != [v.shape for v in head]:
@@ -88,6 +80,16 @@ def begin_baseline(net: nn.Module, path: str) -> None:
         load_in_order(net, given, 'network')
     except ArchitectureInvalid as error:
         raise ArchitectureInvalid(f'{path}: {error}') from error
+
+
+def check_left_out(path: str, left_out: tuple[int, int]) -> None:
+    """Raise CheckpointInvalid where the checkpoint at ``path`` knows the part to be left out."""
+    if load_description(path)['left_out'] != list(left_out):
+        part, parts = left_out
+        raise CheckpointInvalid(
+            f'{path} was trained on part {part} of {parts}, so this run would not leave it out; '
+            f'start from one of --data.parts {parts} --data.leave_out {part}'
+        )
 
 
 def freeze(net: SqueezeNet, first: str) -> None:
@@ -103,6 +105,26 @@ def freeze(net: SqueezeNet, first: str) -> None:
         )
     for name in names[: names.index(first)]:
         _part(net, name).requires_grad_(False)
+
+
+def _trained(path: str) -> dict[str, Tensor]:
+    content = load_content(path)
+    if content['sqz_perception']['baseline'] is None:
+        raise ArchitectureInvalid(
+            f'{path} is of a SqueezeNet; leave out --model.baseline, or give weights of that'
+        )
+    return counted_out({k.removeprefix('net.'): v for k, v in content['state_dict'].items()})
+
+
+def _published(path: str) -> dict[str, Tensor]:
+    try:
+        return counted_out(torch.load(path, map_location='cpu', weights_only=True))
+    except FileNotFoundError as error:
+        raise CheckpointInvalid(f'{path}: no such file; give the published weights') from error
+    except Exception as error:  # torch.load raises whatever pickle and zip do
+        raise CheckpointInvalid(
+            f"{path}: torch can't read it as a state dict; give the published weights as they are"
+        ) from error
 
 
 def _from_model(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from class_pictures import COLORS, color_members, write_zip  # noqa: E402
 from sqz_perception.errors import DataError, TrainingError  # noqa: E402
 from tiny_runs import arguments  # noqa: E402
 from training import answers, train  # noqa: E402
+from training.architecture import PRESETS  # noqa: E402
 from training.augmentation import Augmentation, change, draw  # noqa: E402
 from training.data import PictureData  # noqa: E402
 from training.learner import Learner, distance, load  # noqa: E402
@@ -103,23 +104,26 @@ def test_on_a_gpu_nothing_comes_from_the_processor_in_each_step(told: Path, colo
 
 
 def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path: Path) -> None:
-    runs = {name: tmp_path / name for name in ('cifar10', 'teacher', 'taught')}
     told = tmp_path / 'answers.npz'
 
-    def run(recipe: str, out: Path, *more: str) -> Learner:
-        line = ['--config', str(RECIPES / recipe), '--data.path', str(colors), *more]
-        where = ['--trainer.default_root_dir', str(out), '--trainer.max_epochs', '1']
+    def run(recipes: Sequence[str], out: str, *more: str) -> Learner:
+        line = [f'--config={RECIPES / recipe}' for recipe in recipes]
+        where = ['--trainer.default_root_dir', str(tmp_path / out), '--trainer.max_epochs', '1']
         quick = ['--trainer.precision', '32-true', '--trainer.enable_model_summary', 'false']
-        return train.train([*line, *where, *quick]).model
+        return train.train([*line, '--data.path', str(colors), *where, *quick, *more]).model
 
-    first = run('cifar10.yaml', runs['cifar10'])
-    run('teacher.yaml', runs['teacher'], '--model.enlarge', '1')
-    line = [str(runs['teacher'] / 'last.ckpt'), '--data', str(colors), '--epochs', '2']
+    for part in '01':
+        left_out = ['--data.parts', '2', '--data.leave_out', part, '--model.enlarge', '1']
+        run(['teacher.yaml'], f'first-{part}', *left_out)
+        start = ['--model.start', str(tmp_path / f'first-{part}' / 'last.ckpt')]
+        run(['teacher.yaml', 'larger.yaml'], f'left-out-{part}', *left_out, *start)
+    teachers = [str(tmp_path / f'left-out-{part}' / 'last.ckpt') for part in '01']
+    line = [*teachers, '--mirror', '--data', str(colors), '--epochs', '2']
     assert answers.main([*line, '-o', str(told)]) == 0
-    start = ['--model.start', str(runs['cifar10'] / 'last.ckpt')]
-    taught = run('taught.yaml', runs['taught'], *start, '--data.answers', str(told))
-    assert taught.net.architecture == first.net.architecture
-    assert taught.description['mean'] == first.description['mean']
+    more = ['--data.answers', str(told), '--data.parts', '2', '--trainer.check_val_every_n_epoch']
+    taught = run(['taught.yaml'], 'taught', *more, '1')
+    shipped = replace(PRESETS['squeezenet_small_deep'], classes=3)
+    assert taught.net.architecture == shipped
 
 
 def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
@@ -302,7 +306,5 @@ def test_changes_that_can_not_be_are_refused(
 
 @pytest.mark.parametrize('values', [{'teacher_share': 1.5}, {'temperature': 0.0}])
 def test_shares_and_temperatures_that_can_not_be_are_refused(values: dict[str, float]) -> None:
-    from training.architecture import PRESETS
-
     with pytest.raises(TrainingError, match='must be between'):
         Learner(PRESETS['squeezenet_small'], tuple(COLORS), 32, **values)

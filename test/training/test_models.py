@@ -41,7 +41,9 @@ def test_published_networks_have_their_parameters(
     assert f'{count:,}' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name', ['squeezenet_small', 'alexnet_small', 'resnet50_small'])
+@pytest.mark.parametrize(
+    'name', ['squeezenet_small', 'squeezenet_small_deep', 'alexnet_small', 'resnet50_small']
+)
 def test_small_networks_take_small_pictures(name: str) -> None:
     net = build(name, 7).eval()
     with torch.no_grad():
@@ -86,8 +88,9 @@ def test_what_describes_no_network_is_one_line(
     assert printed.err.count('\n') == 1
 
 
-def test_small_network_fits_into_a_megabyte() -> None:
-    assert 2 * parameters(PRESETS['squeezenet_small']) < 1_000_000
+@pytest.mark.parametrize('name', ['squeezenet_small', 'squeezenet_small_deep'])
+def test_small_network_fits_into_a_megabyte(name: str) -> None:
+    assert 2 * parameters(PRESETS[name]) < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -182,6 +185,12 @@ def test_pools_stand_where_the_version_has_them(stem: str, pools: list[str]) -> 
     assert [name for name in net.fires if name.startswith('pool')] == pools
 
 
+def test_pools_stand_where_the_architecture_has_them() -> None:
+    net = SqueezeNet(Architecture(stem='small', fires=6, pools=(0, 0.333, 1)))
+    assert [name for name in net.fires if name.startswith('pool')] == ['pool1', 'pool3', 'pool7']
+    assert not any(name.startswith('pool') for name in SqueezeNet(Architecture(pools=())).fires)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -191,6 +200,8 @@ def test_pools_stand_where_the_version_has_them(stem: str, pools: list[str]) -> 
         ({'pct_3x3': 1.0}, 'pct_3x3'),
         ({'squeeze_ratio': 0.0}, 'squeeze_ratio'),
         ({'dropout': 1.0}, 'dropout'),
+        ({'pools': (0.5, 1.1)}, 'pools must be shares from 0, after conv1, to 1'),
+        ({'pools': (-0.1,)}, 'pools must be shares'),
         ({'stem': 'v2'}, 'stem must be one of v1.0, v1.1, small'),
         ({'bypass': 'double'}, 'bypass must be one of none, simple, complex'),
         ({'widen': {'fire10.expand1x1': 2}}, 'no expand layer fire10.expand1x1; the first is'),

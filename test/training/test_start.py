@@ -342,12 +342,38 @@ def test_other_published_weights_are_refused(
         (str(tmp_path / 'list.pth'), 'resnet50_small', "list.pth: torch can't read it"),
         (str(tmp_path / 'text.pth'), 'resnet50_small', "text.pth: torch can't read it"),
         (str(tmp_path / 'run.pth'), 'resnet50_small', 'run.pth: these are not the weights'),
-        ('runs/cifar10/last.ckpt', 'resnet50_small', 'last.ckpt is of a SqueezeNet'),
+        ('runs/none/last.ckpt', 'resnet50_small', 'last.ckpt: no such file'),
+        ('runs/cifar10.sqz', 'resnet50_small', 'cifar10.sqz is of a SqueezeNet'),
     ]
     for start, baseline, message in cases:
         more = {'model__baseline': baseline, 'model__start': start}
         said = refusal(arguments(colors, tmp_path / 'out', 1, **more), (1,))
         assert message in said, start
+
+
+def test_a_teacher_goes_on_with_larger_pictures(
+    colors: Path, tmp_path: Path, refusal: Refusal
+) -> None:
+    """Where it left out a part, a run that leaves out another one would not be what it says."""
+    more = {'model__baseline': 'resnet50_small', 'data__size': '16', 'data__parts': '2'}
+    first = arguments(colors, tmp_path / 'first', 1, **more, data__leave_out='1')
+    before = train.train(first).model
+    more['model__start'] = str(tmp_path / 'first' / 'last.ckpt')
+    line = arguments(colors, tmp_path / 'out', 1, **more, model__enlarge='2', data__leave_out='1')
+    begun = train.prepared(line).model
+    assert torch.equal(begun.net.fc.weight, before.net.fc.weight.cpu())
+    assert (begun.enlarge, begun.description['left_out']) == (2, [1, 2])
+    other = arguments(colors, tmp_path / 'out', 1, **more, data__leave_out='0')
+    assert 'last.ckpt was trained on part 0 of 2' in refusal(other, (1,))
+    del more['model__baseline']
+    plain = arguments(colors, tmp_path / 'plain', 1, data__size='16')
+    train.train(plain)
+    more['model__start'] = str(tmp_path / 'plain' / 'last.ckpt')
+    again = arguments(colors, tmp_path / 'out', 1, **more, data__leave_out='0')
+    assert 'last.ckpt was trained on part 0 of 2' in refusal(again, (1,))
+    more['model__baseline'] = 'resnet50_small'
+    small = arguments(colors, tmp_path / 'out', 1, **more)
+    assert 'last.ckpt is of a SqueezeNet' in refusal(small, (1,))
 
 
 def test_norms_are_put_into_a_file_that_has_none(
