@@ -207,15 +207,13 @@ def _print_costs(options: argparse.Namespace) -> None:
         command.print_csv(rows, sys.stdout)
         return
     wide = max(len(row['network']) for row in rows)
-    print(
-        f'{"network":{wide}} {"input":>9} {"parameters":>12} {"MACs":>14} {"fp32":>11} {"fp16":>11}'
-    )
+    heads = f'{"input":>9} {"parameters":>12} {"MACs":>14} {"fp32":>11} {"fp16":>11}'
+    print(f'{"network":{wide}} {heads}')
     for row in rows:
         side = f'{row["size"]}x{row["size"]}'
         sizes = ' '.join(f'{row[kind]:>7.2f} MiB' for kind in ('fp32', 'fp16'))
-        print(
-            f'{row["network"]:{wide}} {side:>9} {row["parameters"]:>12,} {row["macs"]:>14,} {sizes}'
-        )
+        cost = f'{side:>9} {row["parameters"]:>12,} {row["macs"]:>14,} {sizes}'
+        print(f'{row["network"]:{wide}} {cost}')
 
 
 def _row(name: str, chosen: Mapping[str, Any], size: int | None) -> dict[str, Any]:
