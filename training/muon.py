@@ -169,8 +169,9 @@ def at_once(weights: Sequence[Tensor]) -> list[list[int]]:
     """
     Return the numbers of the weights that are turned together.
 
-    On a GPU all: it would take longer to start the parts of a step than to do them. A processor
-    takes those of one shape, since it would have to work for the zeros around others.
+    On a GPU all, in the memory that they would take if all were as large as the largest: to start
+    the parts of a step takes longer than to do them. A processor takes those of one shape, since
+    it would have to work for the zeros around others.
     """
     if weights[0].is_cuda:
         return [list(range(len(weights)))]

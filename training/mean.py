@@ -1,0 +1,120 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The mean of weights that lie close together, which is often better than each of them.
+
+As a callback of training.train it ends a run with the mean of the weights that the run passes at a
+constant rate. As a command it takes the mean of several such runs, all begun with one network.
+
+Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, arXiv
+1803.05407; of several runs: Gupta et al., Stochastic Weight Averaging in Parallel, 2001.02312.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+
+from sqz_perception.errors import CheckpointInvalid, TrainingError
+from training import command
+from training.export import load_content
+
+EXAMPLES = """\
+examples:
+  python -m training.train --config training/recipes/taught.yaml --data.path cifar10.zip \\
+      --model.start runs/taught/last.ckpt --model.learning_rate 0.003 --trainer.max_epochs 3 \\
+      --trainer.callbacks+=training.mean.MeanCallback --trainer.default_root_dir runs/first
+  python -m training.mean runs/first/last.ckpt runs/second/last.ckpt -o runs/mean.ckpt
+
+then:
+  python -m training.export runs/mean.ckpt -o mean.sqz --name my-net
+"""
+
+
+class MeanCallback(WeightAveraging):
+    """
+    Holds the rate and keeps the mean of the weights; that is what is validated and kept.
+
+    The means and variances of the norms are averaged with them.
+    """
+
+    def __init__(self, after: int = 100, every: int = 5) -> None:
+        """
+        Average from a step on.
+
+        Args:
+            after: Steps in which the rate rises from zero; the mean begins then.
+            every: Steps from one of the weights that are averaged to the next.
+
+        """
+        super().__init__()
+        if after < 0 or every < 1:
+            raise TrainingError(f'after {after} must be at least 0, every {every} at least 1')
+        self.after, self.every = after, every
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Tell whether the weights after this step belong to the mean."""
+        past = -1 if step_idx is None else step_idx - self.after
+        return past >= 0 and past % self.every == 0
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Hold the rate, which the recipe would let fall."""
+        share = min(1.0, (trainer.global_step + 1) / (self.after + 1))
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = group['initial_lr'] * share
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raise TrainingError where the run would be over before the mean begins."""
+        steps = int(trainer.estimated_stepping_batches)
+        if steps <= self.after:
+            raise TrainingError(
+                f'the run has {steps} steps, and the mean begins after {self.after}; raise '
+                '--trainer.max_epochs or lower --trainer.callbacks.after'
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command.parser('training.mean', __doc__ or '', EXAMPLES)
+    parser.add_argument('runs', nargs='+', metavar='CKPT', help='checkpoints of training.train')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.ckpt')
+    return command.run(_write_mean, parser.parse_args(arguments))
+
+
+def _write_mean(options: argparse.Namespace) -> None:
+    command.check_folder(options.output)
+    contents = [load_content(path) for path in options.runs]
+    first = contents[0]['sqz_perception']
+    for path, content in zip(options.runs, contents, strict=True):
+        if content['sqz_perception'] != first:
+            raise CheckpointInvalid(
+                f'{path} is of another network than {options.runs[0]}, or for other pictures; '
+                'give runs of one'
+            )
+    weights = mean([content['state_dict'] for content in contents])
+    with command.replacing(options.output) as new:
+        torch.save({'state_dict': weights, 'sqz_perception': first}, new)
+    print(f'{options.output}: the mean of {len(contents)} checkpoints')
+
+
+def mean(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of networks' values; what is counted is the first one's."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0)
+        if first.is_floating_point()
+        else first
+        for name, first in states[0].items()
+    }
+
+
+if __name__ == '__main__':
+    sys.exit(main())
