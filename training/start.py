@@ -59,7 +59,9 @@ def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Beg
         spec, known = read(net, path, labels, size)
     except ArchitectureInvalid as error:
         raise ArchitectureInvalid(f'{path}: {error}') from error
-    values = Preprocessing(spec.color, spec.mean, tuple(1 / scale for scale in spec.scale))
+    # Twice inverted, 62.1 would have become 62.10000000000001.
+    std = tuple(float(f'{1 / scale:.9g}') for scale in spec.scale)
+    values = Preprocessing(spec.color, spec.mean, std)
     return Beginning(values, known != labels, net.architecture.norm and not checkpoint)
 
 
