@@ -67,12 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         action='store_true',
         help='ask about the mirror image of each picture too: better answers, in twice the time',
     )
-    recipe = parser.add_argument_group('as the recipe has them that the answers are for')
-    recipe.add_argument('--shift', type=int, default=4, help='data.shift (default: 4)')
-    recipe.add_argument('--no-flip', dest='flip', action='store_false', help='data.flip is false')
-    recipe.add_argument('--erase', type=int, default=8, help='data.erase (default: 8)')
-    recipe.add_argument('--mix', type=float, default=0.5, help='data.mix (default: 0.5)')
-    recipe.add_argument('--seed', type=int, default=1, help='seed_everything (default: 1)')
+    command.add_changes(parser)
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.npz')
     return command.run(_answers, parser.parse_args(arguments))
 

@@ -4,7 +4,8 @@
 The mean of weights that lie close together, which is often better than each of them.
 
 As a callback of training.train it ends a run with the mean of the weights that the run passes at a
-constant rate. As a command it takes the mean of several such runs, all begun with one network.
+constant rate. As a command it takes the mean of several such runs, all begun with one network,
+and measures anew, on training pictures, the means and variances that the norms take out.
 
 Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, arXiv
 1803.05407; of several runs: Gupta et al., Stochastic Weight Averaging in Parallel, 2001.02312.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,31 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
+from tqdm import tqdm
 
-from sqz_perception.errors import CheckpointInvalid, TrainingError
+from sqz_perception.errors import CheckpointInvalid, DataError, TrainingError
 from training import command
+from training.augmentation import Augmentation, change, draw
 from training.export import load_content
+from training.learner import load
+from training.order import seeded
+from training.pictures import read_split
+from training.sources import SOURCES
 
 EXAMPLES = """\
 examples:
   python -m training.train --config training/recipes/taught.yaml --data.path cifar10.zip \\
       --model.start runs/taught/last.ckpt --model.learning_rate 0.003 --trainer.max_epochs 3 \\
       --trainer.callbacks+=training.mean.MeanCallback --trainer.default_root_dir runs/first
-  python -m training.mean runs/first/last.ckpt runs/second/last.ckpt -o runs/mean.ckpt
+  python -m training.mean runs/first/last.ckpt runs/second/last.ckpt --data cifar10.zip \\
+      -o runs/mean.ckpt
 
 then:
   python -m training.export runs/mean.ckpt -o mean.sqz --name my-net
 """
+
+BATCH = 500  # pictures
 
 
 class MeanCallback(WeightAveraging):
@@ -86,6 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.mean', __doc__ or '', EXAMPLES)
     parser.add_argument('runs', nargs='+', metavar='CKPT', help='checkpoints of training.train')
+    parser.add_argument('--data', required=True, metavar='ZIP_OR_FOLDER')
+    parser.add_argument('--source', default='archive', choices=SOURCES, help='what --data is')
+    parser.add_argument(
+        '--pictures', type=command.at_least_one, default=10000, help='to measure (default: 10000)'
+    )
+    command.add_changes(parser)
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.ckpt')
     return command.run(_write_mean, parser.parse_args(arguments))
 
@@ -100,14 +117,31 @@ def _write_mean(options: argparse.Namespace) -> None:
                 f'{path} is of another network than {options.runs[0]}, or for other pictures; '
                 'give runs of one'
             )
-    weights = mean([content['state_dict'] for content in contents])
+    source = SOURCES[options.source](options.data)
+    if tuple(first['labels']) != source.labels:
+        raise DataError(f'{options.data} has other classes than {options.runs[0]}')
+    how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
+    how.check(first['size'])
+    learner = load(options.runs[0])
+    learner.load_state_dict(mean([content['state_dict'] for content in contents]))
+    images = read_split(source, 'train', first['size']).images
+    update_bn(_changed(images, how, options.pictures), learner)
     with command.replacing(options.output) as new:
-        torch.save({'state_dict': weights, 'sqz_perception': first}, new)
+        torch.save({'state_dict': learner.state_dict(), 'sqz_perception': first}, new)
     print(f'{options.output}: the mean of {len(contents)} checkpoints')
 
 
+def _changed(images: Tensor, how: Augmentation, most: int) -> Iterator[Tensor]:
+    """Yield so many pictures, chosen at random, in batches, as training sees them."""
+    changes = draw(len(images), images.shape[1], how, epoch=0)
+    order = torch.randperm(len(images), generator=seeded(how.seed, 0))[:most]
+    batches = order.split(BATCH)
+    for which in tqdm(batches, 'measuring', unit=f' x {BATCH} pictures'):
+        yield change(images[which], which, changes, images)
+
+
 def mean(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of networks' values; what is counted is the first one's."""
+    """Return the mean of networks' values by name; what is counted is the first one's."""
     return {
         name: torch.stack([state[name] for state in states]).mean(0)
         if first.is_floating_point()

@@ -16,10 +16,12 @@ from pytorch_lightning import Callback  # noqa: E402
 from sqz_perception.errors import TrainingError  # noqa: E402
 from tiny_runs import Refusal, arguments  # noqa: E402
 from training import export, mean, train  # noqa: E402
+from training.learner import load  # noqa: E402
+from training.pictures import read_split  # noqa: E402
+from training.sources import ArchiveSource  # noqa: E402
 
 WEIGHT = 'net.fires.fire2.expand3x3.weight'
 VARIANCE = 'net.norm1.running_var'
-COUNTED = 'net.norm1.num_batches_tracked'
 
 
 class Passed(Callback):
@@ -109,22 +111,29 @@ def runs(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_the_mean_of_runs_is_a_checkpoint(
-    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture
+    runs: list[Path], colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / 'mean.ckpt'
-    assert mean.main([*map(str, runs[:2]), '-o', str(out)]) == 0
+    plain = ['--shift', '0', '--no-flip', '--erase', '0', '--mix', '0', '-o', str(out)]
+    assert mean.main([*map(str, runs[:2]), '--data', str(colors), *plain]) == 0
     assert 'the mean of 2 checkpoints' in capsys.readouterr().out
     first, second, found = (
         torch.load(path, weights_only=True)['state_dict'] for path in (*runs[:2], out)
     )
     assert not torch.equal(first[WEIGHT], second[WEIGHT])
     torch.testing.assert_close(found[WEIGHT], (first[WEIGHT] + second[WEIGHT]) / 2)
-    assert found[COUNTED] == first[COUNTED] == 4
+    learner = load(str(out))
+    images = read_split(ArchiveSource(str(colors)), 'train', 32).images
+    values = learner.net.conv1(
+        learner.normalised(images)
+    )  # that the first norm takes the mean out of
+    assert not torch.allclose(found[VARIANCE], (first[VARIANCE] + second[VARIANCE]) / 2, rtol=0.01)
+    torch.testing.assert_close(found[VARIANCE], values.var((0, 2, 3)), rtol=1e-4, atol=0)
     assert export.main([str(out), '--name', 'net', '-o', str(tmp_path / 'net.sqz')]) == 0
 
 
 def test_runs_of_several_networks_have_no_mean(
-    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture
+    runs: list[Path], colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / 'text.ckpt').write_text('weights')
     for other, message in (
@@ -132,7 +141,8 @@ def test_runs_of_several_networks_have_no_mean(
         (tmp_path / 'none.ckpt', 'none.ckpt: no such file'),
         (tmp_path / 'text.ckpt', 'text.ckpt: no checkpoint of this training.train'),
     ):
-        assert mean.main([str(runs[0]), str(other), '-o', str(tmp_path / 'o.ckpt')]) == 1
+        line = [str(runs[0]), str(other), '--data', str(colors)]
+        assert mean.main([*line, '-o', str(tmp_path / 'o.ckpt')]) == 1
         said = capsys.readouterr().err
         assert message in said
         assert said.count('\n') == 1
