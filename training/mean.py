@@ -119,7 +119,10 @@ def _write_mean(options: argparse.Namespace) -> None:
             )
     source = SOURCES[options.source](options.data)
     if tuple(first['labels']) != source.labels:
-        raise DataError(f'{options.data} has other classes than {options.runs[0]}')
+        raise DataError(
+            f'{options.data} has other classes than {options.runs[0]}; give the pictures that it '
+            'was trained on'
+        )
     how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
     how.check(first['size'])
     learner = load(options.runs[0])

@@ -13,6 +13,7 @@ pytest.importorskip('pytorch_lightning')
 
 from pytorch_lightning import Callback  # noqa: E402
 
+from class_pictures import COLORS, color_members, write_zip  # noqa: E402
 from sqz_perception.errors import TrainingError  # noqa: E402
 from tiny_runs import Refusal, arguments  # noqa: E402
 from training import export, mean, train  # noqa: E402
@@ -147,3 +148,13 @@ def test_runs_of_several_networks_have_no_mean(
         assert message in said
         assert said.count('\n') == 1
     assert not (tmp_path / 'o.ckpt').exists()
+
+
+def test_pictures_of_other_classes_are_refused(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    first = f'/{next(iter(COLORS))}/'
+    members = {k: v for k, v in color_members(4, 2).items() if first not in k}
+    two = write_zip(tmp_path / 'two.zip', members)
+    assert mean.main([str(runs[0]), '--data', str(two), '-o', str(tmp_path / 'o.ckpt')]) == 1
+    assert 'two.zip has other classes than' in capsys.readouterr().err
