@@ -315,6 +315,7 @@ def load(path: str) -> Learner:
             left_out=found['left_out'] and tuple(found['left_out']),
         )
         learner.load_state_dict(content['state_dict'])
+        learner.description['train_from'] = found['train_from']  # nothing is frozen here
     except SqzError:
         raise
     except Exception as error:  # whatever a missing key or another shape gives

@@ -29,7 +29,6 @@ from tqdm import tqdm
 from sqz_perception.errors import CheckpointInvalid, DataError, TrainingError
 from training import command
 from training.augmentation import Augmentation, change, draw
-from training.export import load_content
 from training.learner import load
 from training.order import seeded
 from training.pictures import read_split
@@ -109,29 +108,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write_mean(options: argparse.Namespace) -> None:
     command.check_folder(options.output)
-    contents = [load_content(path) for path in options.runs]
-    first = contents[0]['sqz_perception']
-    for path, content in zip(options.runs, contents, strict=True):
-        if content['sqz_perception'] != first:
+    learners = [load(path) for path in options.runs]
+    first = learners[0]
+    for path, learner in zip(options.runs, learners, strict=True):
+        if learner.description != first.description:
             raise CheckpointInvalid(
                 f'{path} is of another network than {options.runs[0]}, or for other pictures; '
                 'give runs of one'
             )
-    source = SOURCES[options.source](options.data)
-    if tuple(first['labels']) != source.labels:
+    source, size = SOURCES[options.source](options.data), first.description['size']
+    if list(source.labels) != first.description['labels']:
         raise DataError(
             f'{options.data} has other classes than {options.runs[0]}; give the pictures that it '
             'was trained on'
         )
     how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
-    how.check(first['size'])
-    learner = load(options.runs[0])
-    learner.load_state_dict(mean([content['state_dict'] for content in contents]))
-    images = read_split(source, 'train', first['size']).images
-    update_bn(_changed(images, how, options.pictures), learner)
+    how.check(size)
+    first.load_state_dict(mean([learner.state_dict() for learner in learners]))
+    update_bn(_changed(read_split(source, 'train', size).images, how, options.pictures), first)
     with command.replacing(options.output) as new:
-        torch.save({'state_dict': learner.state_dict(), 'sqz_perception': first}, new)
-    print(f'{options.output}: the mean of {len(contents)} checkpoints')
+        torch.save({'state_dict': first.state_dict(), 'sqz_perception': first.description}, new)
+    print(f'{options.output}: the mean of {len(learners)} checkpoints')
 
 
 def _changed(images: Tensor, how: Augmentation, most: int) -> Iterator[Tensor]:

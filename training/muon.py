@@ -149,17 +149,15 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         """Move weights, all at once."""
         for weight in weights:
-            state = self.state[weight]
-            if 'unit' not in state:
-                length = state.setdefault('length', weight.norm())
-                # An orthogonal matrix of rank r is sqrt(r) long.
-                state['unit'] = length / min(_matrix(weight).shape) ** 0.5
-        lengths, units = (
-            torch.stack([self.state[weight][name] for weight in weights])[:, None, None]
-            for name in ('length', 'unit')
-        )
-        new = stacked(weights) - orthogonal(stacked(directions)) * (rate * units)  # (K, m, n)
-        new *= lengths / new.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)
+            if 'length' not in self.state[weight]:
+                self.state[weight]['length'] = weight.norm()
+        lengths = [self.state[weight]['length'] for weight in weights]
+        # An orthogonal matrix of rank r is sqrt(r) long.
+        roots = [min(len(weight), weight[0].numel()) ** 0.5 for weight in weights]
+        reaches = torch.stack(torch._foreach_div(lengths, roots))[:, None, None] * rate
+        length = torch.stack(lengths)[:, None, None]
+        new = stacked(weights) - orthogonal(stacked(directions)) * reaches  # (K, m, n)
+        new *= length / new.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)
         for weight, values in zip(weights, new, strict=True):
             own = weight.movedim(1, -1)
             own.copy_(values[: len(own), : own[0].numel()].view(own.shape))

@@ -26,14 +26,13 @@ VARIANCE = 'net.norm1.running_var'
 
 
 class Passed(Callback):
-    """Remembers the weights and the rate after each step."""
+    """Remembers the weights after each step."""
 
     def __init__(self) -> None:
-        self.states, self.rates = [], []
+        self.states = []
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:
         self.states.append({k: v.clone() for k, v in pl_module.state_dict().items()})
-        self.rates.append([group['lr'] for group in trainer.optimizers[0].param_groups])
 
 
 def averaged(colors: Path, out: Path, epochs: int, **more: str) -> list[str]:
@@ -125,9 +124,7 @@ def test_the_mean_of_runs_is_a_checkpoint(
     torch.testing.assert_close(found[WEIGHT], (first[WEIGHT] + second[WEIGHT]) / 2)
     learner = load(str(out))
     images = read_split(ArchiveSource(str(colors)), 'train', 32).images
-    values = learner.net.conv1(
-        learner.normalised(images)
-    )  # that the first norm takes the mean out of
+    values = learner.net.conv1(learner.normalised(images))  # what the first norm normalises
     assert not torch.allclose(found[VARIANCE], (first[VARIANCE] + second[VARIANCE]) / 2, rtol=0.01)
     torch.testing.assert_close(found[VARIANCE], values.var((0, 2, 3)), rtol=1e-4, atol=0)
     assert export.main([str(out), '--name', 'net', '-o', str(tmp_path / 'net.sqz')]) == 0
@@ -137,9 +134,13 @@ def test_runs_of_several_networks_have_no_mean(
     runs: list[Path], colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / 'text.ckpt').write_text('weights')
+    content = torch.load(runs[1], weights_only=True)
+    del content['state_dict'][WEIGHT]
+    torch.save(content, tmp_path / 'less.ckpt')
     for other, message in (
         (runs[2], 'wider/last.ckpt is of another network than'),
         (tmp_path / 'none.ckpt', 'none.ckpt: no such file'),
+        (tmp_path / 'less.ckpt', 'less.ckpt: no checkpoint of this training.train'),
         (tmp_path / 'text.ckpt', 'text.ckpt: no checkpoint of this training.train'),
     ):
         line = [str(runs[0]), str(other), '--data', str(colors)]
