@@ -76,14 +76,14 @@ def _answers(options: argparse.Namespace) -> None:
     command.check_folder(options.output)
     source = SOURCES[options.source](options.data)
     teachers = [load(path) for path in options.teachers]
-    sizes = {teacher.description['size'] for teacher in teachers}
-    for path, teacher in zip(options.teachers, teachers, strict=True):
-        if tuple(teacher.description['labels']) != source.labels or len(sizes) > 1:
-            raise DataError(
-                f'{path} was trained for other classes than those of {options.data}, or for '
-                'another size than the other teachers; choose teachers of these pictures'
-            )
-    (size,) = sizes
+    for teacher in teachers:
+        teacher.check_classes(source.labels, options.data)
+    size, *others = sorted({teacher.description['size'] for teacher in teachers})
+    if others:
+        raise DataError(
+            f'the teachers are for pictures of {size} and {others[0]} pixels; choose those of one '
+            '--data.size'
+        )
     how = Augmentation(
         options.shift, options.flip, options.erase, options.mix, options.seed, parts_of(teachers)
     )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Literal
@@ -17,7 +17,13 @@ from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from sqz_perception.errors import ArchitectureInvalid, SqzError, TrainingDiverged, TrainingError
+from sqz_perception.errors import (
+    ArchitectureInvalid,
+    DataError,
+    SqzError,
+    TrainingDiverged,
+    TrainingError,
+)
 from training import cuda_graph
 from training.architecture import Architecture
 from training.export import OTHER_VERSION, invalid, load_content
@@ -266,6 +272,14 @@ class Learner(LightningModule):
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
         }
+
+    def check_classes(self, labels: Sequence[str], path: str) -> None:
+        """Raise DataError where the pictures at ``path`` are of other classes than the network."""
+        if list(labels) != self.description['labels']:
+            raise DataError(
+                f'{path} has other classes than the network; give the pictures that it was '
+                'trained on'
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put beside the weights, as plain values, all that it takes to export them."""

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from sqz_perception.errors import CheckpointInvalid, DataError, TrainingError
+from sqz_perception.errors import CheckpointInvalid, TrainingError
 from training import command
 from training.augmentation import Augmentation, change, draw
 from training.learner import load
@@ -117,11 +117,7 @@ def _write_mean(options: argparse.Namespace) -> None:
                 'give runs of one'
             )
     source, size = SOURCES[options.source](options.data), first.description['size']
-    if list(source.labels) != first.description['labels']:
-        raise DataError(
-            f'{options.data} has other classes than {options.runs[0]}; give the pictures that it '
-            'was trained on'
-        )
+    first.check_classes(source.labels, options.data)
     how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
     how.check(size)
     first.load_state_dict(mean([learner.state_dict() for learner in learners]))

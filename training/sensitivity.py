@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from sqz_perception.errors import CompressionFailed, DataError
+from sqz_perception.errors import CompressionFailed
 from training.architecture import EXPANDS, Architecture
 from training.callbacks import largest, weights_of
 from training.learner import Learner
@@ -98,8 +98,7 @@ class Widening:
 def validation(learner: Learner, path: str) -> Pictures:
     """Return the validation pictures of an archive with the classes of ``learner``."""
     source = ArchiveSource(path)
-    if list(source.labels) != learner.description['labels']:
-        raise DataError(f'{path} has other classes than the network; give what it was trained on')
+    learner.check_classes(source.labels, path)
     return read_split(source, 'val', learner.description['size'])
 
 

@@ -291,7 +291,19 @@ def test_a_teacher_of_other_classes_is_refused(
     data = write_zip(tmp_path / 'two.zip', two)
     out = tmp_path / 'answers.npz'
     assert answers.main([str(teacher), '--data', str(data), '-o', str(out)]) == 1
-    assert 'trained for other classes' in capsys.readouterr().err
+    assert 'two.zip has other classes than the network' in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_teachers_of_two_sizes_are_refused(
+    teacher: Path, colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / 'other.ckpt', tmp_path / 'answers.npz'
+    content = torch.load(teacher, weights_only=True)
+    content['sqz_perception']['size'] = 64
+    torch.save(content, other)
+    assert answers.main([str(teacher), str(other), '--data', str(colors), '-o', str(out)]) == 1
+    assert 'for pictures of 32 and 64 pixels' in capsys.readouterr().err
     assert not out.exists()
 
 
