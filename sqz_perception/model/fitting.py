@@ -14,7 +14,6 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.model.bits import number_bits, zigzag
 from sqz_perception.model.contexts import UNIT, Contexts, Grid, Neighbours
 from sqz_perception.model.tables import (
     DEEPEST,
@@ -33,6 +32,7 @@ NEWTON_STEPS, LEAST_GAIN, DAMPING = 20, 0.1, 1e-3  # nats; keeps empty knots fro
 # gives none to symbols where nothing came.
 SMOOTHINGS = ((0.3, DEEPEST - 4), (0.001, DEEPEST + 8))
 TABLE_BITS = 120  # what a table costs, roughly, when contexts are compared
+ORDERS = np.arange(8)[:, None]  # of Exp-Golomb codes
 SIGN_CLASSES, MAGNITUDE_CLASSES = (0, 1, 2, 3), (1, 2, 3, 4, 6)
 
 Integers = NDArray[np.int64]
@@ -52,13 +52,17 @@ def fit(symbols: Integers) -> Table:
     if below == above == 0:
         return Table(0, 0)
     counts = _counts(symbols, below, above)
-    found = []
+    best, least = Table(0, 0), float('inf')
     for heights, detail in _heights(counts, below, above):
         for grain in range(MAX_GRAIN + 1):
-            rises = np.diff(np.rint(heights * OCTAVE / 2**grain)).astype(np.int64).tolist()
-            table = Table(below, above, detail, grain, _order(rises), tuple(rises))
-            found.append((table.bits + _data_bits(counts, table), table))
-    return min(found, key=lambda option: option[0])[1]
+            rises = np.diff(np.rint(heights * OCTAVE / 2**grain)).astype(np.int64)
+            table = Table(below, above, detail, grain, _order(rises), tuple(rises.tolist()))
+            if table.bits >= least:  # whatever the symbols then take
+                continue
+            spent = table.bits + _data_bits(counts, table)
+            if spent < least:
+                best, least = table, spent
+    return best
 
 
 def contexts(grid: Grid, planes: Integers) -> Contexts | None:
@@ -126,11 +130,11 @@ def _data_bits(counts: Array, table: Table) -> float:
     return float((counts[seen] * (SCALE_BITS - np.log2(frequencies[seen]))).sum())
 
 
-def _order(rises: list[int]) -> int:
-    def spent(order: int) -> int:
-        return sum(number_bits(zigzag(rise), order) for rise in rises)
-
-    return min(range(8), key=spent)
+def _order(rises: Integers) -> int:
+    """Return the order in which the Exp-Golomb codes of ``rises`` take the fewest bits."""
+    zigzag = np.where(rises < 0, -2 * rises - 1, 2 * rises)
+    lengths = np.frexp(zigzag + 2.0**ORDERS)[1]  # in bits, of numbers that a float64 holds exactly
+    return int(np.argmin((2 * lengths - ORDERS).sum(1)))
 
 
 def _heights(counts: Array, below: int, above: int) -> Iterator[tuple[Array, int]]:

@@ -63,14 +63,14 @@ def test_muon_learns(colors: Path, tmp_path: Path) -> None:
 
 def test_muon_trains_a_baseline_with_norms(colors: Path, tmp_path: Path) -> None:
     more = {
-        'model__baseline': 'resnet50_small',
+        'model__baseline': 'efficientnet_lite0',
         'model__optimizer': 'muon',
         'trainer__limit_train_batches': '1',
     }
     cli = train.train(arguments(colors, tmp_path, 1, **more))
     convolutions, others = cli.trainer.optimizers[0].param_groups
-    assert len(convolutions['params']) == 53
-    assert any(p is cli.model.net.fc.weight for p in others['params'])
+    assert len(convolutions['params']) == 49
+    assert any(p is cli.model.net.classifier[1].weight for p in others['params'])
 
 
 def test_a_second_logger_is_added(colors: Path, tmp_path: Path) -> None:
