@@ -178,8 +178,15 @@ class Setup:
 
     def make_venv(self) -> None:
         """Make the virtual environment anew."""
-        shutil.rmtree(self.venv, ignore_errors=True)
-        self.venv.mkdir(parents=True)
+        try:
+            if self.venv.exists():
+                shutil.rmtree(self.venv)
+            self.venv.mkdir(parents=True)
+        except OSError as error:  # a link, or a pip that outlived its set-up still writes there
+            raise SetupError(
+                f'{self.shown} can not be made anew ({error.strerror or error}): end what uses '
+                'it, or remove it, and run again'
+            ) from error
         # Of the Python below an active environment, which may be the one just removed.
         python: str = getattr(sys, '_base_executable', sys.executable)
         site = ['--system-site-packages'] if self.ros.sourced else []

@@ -99,6 +99,13 @@ def test_another_ros_or_place_starts_anew(venv: Path, tmp_path: Path) -> None:
     assert '-m venv' in elsewhere.ran[0]
 
 
+def test_a_folder_that_can_not_be_removed_is_refused(venv: Path, tmp_path: Path) -> None:
+    (tmp_path / 'elsewhere').mkdir()
+    venv.symlink_to(tmp_path / 'elsewhere')
+    with pytest.raises(SetupError, match='can not be made anew .* remove it, and run again'):
+        Recorded(venv).reach('demo')
+
+
 def test_a_command_that_fails_says_why_and_where_the_log_is(venv: Path) -> None:
     venv.mkdir()
     setup = Setup(SOURCED, venv)
