@@ -194,7 +194,7 @@ def test_a_sweep_whose_process_ends_is_resumed(
         time.sleep(0.02)
     process.send_signal(how)
     _, error = process.communicate(timeout=600)
-    assert process.returncode == code
+    assert process.returncode == code, error
     assert 'Traceback' not in error
     if how == signal.SIGINT:
         assert error.strip().splitlines()[-1] == 'interrupted; run the same command again to go on'
