@@ -25,7 +25,6 @@ import torch
 from jsonargparse import DefaultHelpFormatter
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -35,6 +34,7 @@ from training.architecture import Architecture
 from training.data import PictureData
 from training.export import load_description
 from training.learner import Learner
+from training.logger import MetricsLogger
 
 EXAMPLES = """examples:
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip
@@ -90,7 +90,7 @@ class Cli(LightningCLI):
         if self.config.trainer.precision is None:
             kwargs['precision'] = precision.of_trainer(self.config.trainer.accelerator)
         return super().instantiate_trainer(
-            logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
+            logger=[MetricsLogger(root, name='', version=''), *([logger] if logger else [])],
             callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), *bar],
             use_distributed_sampler=False,  # the data has its own
             **processes.settings(),
