@@ -28,8 +28,7 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     waiting: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
     try:
         yield
     finally:
