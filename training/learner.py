@@ -105,7 +105,7 @@ class Learner(LightningModule):
                 f'teacher_share {teacher_share} must be between 0 and 1, temperature '
                 f'{temperature} above 0, enlarge {enlarge} at least 1'
             )
-        check_start(baseline, start, train_from, norm=architecture.norm)
+        check_start(baseline, start, train_from)
         if left_out and start and start.endswith('.ckpt'):
             check_left_out(start, left_out)
         if start and not baseline:
@@ -124,8 +124,7 @@ class Learner(LightningModule):
             begun = begin(net, start, labels, size * enlarge)
             values = begun.preprocessing
             self.new_head, self.new_norms = begun.new_head, begun.new_norms
-        if train_from:
-            freeze(net, train_from)
+        self.frozen = freeze(net, train_from) if train_from else []
         self.net = net.to(memory_format=torch.channels_last)
         self.color = values.color
         self.register_buffer('mean', torch.tensor(values.mean).view(1, 3, 1, 1), persistent=False)
@@ -170,6 +169,13 @@ class Learner(LightningModule):
             return x
         return interpolate(x, scale_factor=self.enlarge, mode='bilinear', align_corners=False)
 
+    def train(self, mode: bool = True) -> Learner:
+        """Set training mode; norms of frozen layers go on with what they have counted."""
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
+
     def setup(self, stage: str) -> None:
         """Let norms that a file had not normalise, before any other process takes them over."""
         if stage != 'fit' or not self.new_norms:
@@ -181,6 +187,7 @@ class Learner(LightningModule):
 
     def on_train_start(self) -> None:
         """Let a GPU replay the network's passes, where it trains alone and step by step."""
+        self.train()  # whoever had it answer before may have set all of the network to training
         together = self.trainer.world_size > 1 or self.trainer.accumulate_grad_batches > 1
         if self.device.type != 'cuda' or together:
             return
@@ -337,9 +344,7 @@ def load(path: str) -> Learner:
     return learner.eval()
 
 
-def check_start(
-    baseline: str | None, start: str | None, train_from: str | None, *, norm: bool
-) -> None:
+def check_start(baseline: str | None, start: str | None, train_from: str | None) -> None:
     """Raise ArchitectureInvalid where the recipe contradicts what it begins with."""
     if baseline and start and start.endswith('.sqz'):
         raise ArchitectureInvalid(
@@ -352,11 +357,6 @@ def check_start(
         )
     if train_from and baseline:
         raise ArchitectureInvalid('a baseline is trained whole; leave out --model.train_from')
-    if train_from and norm:
-        raise ArchitectureInvalid(
-            f'the norms before {train_from} would go on changing; give --model.architecture.norm '
-            'false, or leave out --model.train_from'
-        )
 
 
 def check_given(**values: object) -> None:

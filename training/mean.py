@@ -15,24 +15,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
-from torch.optim.swa_utils import update_bn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from sqz_perception.errors import CheckpointInvalid, TrainingError
 from training import command
 from training.augmentation import Augmentation, change, draw
-from training.learner import load
+from training.learner import Learner, load
 from training.order import seeded
 from training.pictures import read_split
 from training.sources import SOURCES
+from training.start import freeze
 
 EXAMPLES = """\
 examples:
@@ -121,7 +121,8 @@ def _write_mean(options: argparse.Namespace) -> None:
     how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
     how.check(size)
     first.load_state_dict(mean([learner.state_dict() for learner in learners]))
-    update_bn(_changed(read_split(source, 'train', size).images, how, options.pictures), first)
+    images = read_split(source, 'train', size).images
+    measure_norms(first, _changed(images, how, options.pictures))
     with command.replacing(options.output) as new:
         torch.save({'state_dict': first.state_dict(), 'sqz_perception': first.description}, new)
     print(f'{options.output}: the mean of {len(learners)} checkpoints')
@@ -134,6 +135,33 @@ def _changed(images: Tensor, how: Augmentation, most: int) -> Iterator[Tensor]:
     batches = order.split(BATCH)
     for which in tqdm(batches, 'measuring', unit=f' x {BATCH} pictures'):
         yield change(images[which], which, changes, images)
+
+
+@torch.no_grad()
+def measure_norms(learner: Learner, batches: Iterable[Tensor]) -> None:
+    """
+    Give the norms that were trained the mean and variance of all ``batches``, each alike.
+
+    Pictures are uint8 (N, H, W, 3). Norms of frozen layers keep what they have.
+    torch.optim.swa_utils.update_bn would measure all.
+    """
+    if first := learner.description['train_from']:
+        learner.frozen = freeze(learner.net, first)
+    norms = [
+        layer
+        for layer in learner.net.modules()
+        if isinstance(layer, nn.BatchNorm2d) and layer.weight.requires_grad
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all, not of the last
+    learner.train()
+    for images in batches:
+        learner(images)
+    learner.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def mean(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -50,7 +50,8 @@ def settle(net: SqueezeNet, images: Tensor) -> None:
     Let the norms of ``net`` normalise, while in evaluation its answers stay the same.
 
     Where no bypass joins layers, each channel behind a norm has a deviation of one, too, and the
-    next convolutions take the scale over: so one rate suits all layers.
+    next convolutions take the scale over: so one rate suits all layers. Norms that are not to be
+    trained stay as they are.
 
     Args:
         net: A network with norms.
@@ -61,6 +62,7 @@ def settle(net: SqueezeNet, images: Tensor) -> None:
     hooks = [
         place.norm.register_forward_hook(_settler(place.before if plain else ()))
         for place in _places(net)
+        if place.norm.weight.requires_grad
     ]
     trained = net.training
     try:

@@ -94,9 +94,9 @@ def check_left_out(path: str, left_out: tuple[int, int]) -> None:
         )
 
 
-def freeze(net: SqueezeNet, first: str) -> None:
+def freeze(net: SqueezeNet, first: str) -> list[nn.Module]:
     """
-    Let training leave the layers before ``first`` as they are.
+    Let training leave the layers before ``first`` as they are; return them with their norms.
 
     Raises ArchitectureInvalid where there is no layer of that name.
     """
@@ -105,8 +105,12 @@ def freeze(net: SqueezeNet, first: str) -> None:
         raise ArchitectureInvalid(
             f'there is no layer {first!r} to train from; there are {", ".join(names)}'
         )
-    for name in names[: names.index(first)]:
-        _part(net, name).requires_grad_(False)
+    before = [_part(net, name) for name in names[: names.index(first)]]
+    if before and net.architecture.norm:
+        before.append(net.norm1)  # the only norm that is beside its layer, not in it
+    for part in before:
+        part.requires_grad_(False)
+    return before
 
 
 def _trained(path: str) -> dict[str, Tensor]:

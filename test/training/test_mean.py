@@ -130,6 +130,24 @@ def test_the_mean_of_runs_is_a_checkpoint(
     assert export.main([str(out), '--name', 'net', '-o', str(tmp_path / 'net.sqz')]) == 0
 
 
+def test_norms_that_were_not_trained_are_not_measured(
+    runs: list[Path], colors: Path, tmp_path: Path
+) -> None:
+    frozen = {'model__start': str(runs[0]), 'model__train_from': 'fire3', 'model__mean': 'null'}
+    line = arguments(colors, tmp_path / 'frozen', 1, **frozen, model__std='null')
+    train.train(line)
+    out = tmp_path / 'mean.ckpt'
+    last = str(tmp_path / 'frozen' / 'last.ckpt')
+    assert mean.main([last, '--data', str(colors), '-o', str(out)]) == 0
+    before, after = (torch.load(path, weights_only=True)['state_dict'] for path in (runs[0], out))
+    same = {name for name in before if 'running' in name and before[name].equal(after[name])}
+    assert same == {
+        f'net.{norm}.running_{kind}'
+        for norm in ('norm1', 'fires.fire2.squeeze_norm', 'fires.fire2.expand_norm')
+        for kind in ('mean', 'var')
+    }
+
+
 def test_runs_of_several_networks_have_no_mean(
     runs: list[Path], colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
