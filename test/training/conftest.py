@@ -30,6 +30,21 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def curves() -> None:
+    """Ask for the curves that a run draws at its end."""
+
+
+@pytest.fixture(autouse=True)
+def no_other_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other tests' runs draw none: it is half of a tiny run's time."""
+    if 'curves' in request.fixturenames:
+        return
+    from training import plots
+
+    monkeypatch.setattr(plots, 'curves', lambda *_: None)
+
+
 class Killed(Exception):
     """Stands for whatever ends a run from outside."""
 

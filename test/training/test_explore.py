@@ -88,6 +88,7 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.usefixtures('curves')
 def test_a_grid_is_trained_reported_and_not_trained_again(
     line: Command,
     tmp_path: Path,

@@ -39,7 +39,7 @@ def extents(figure: Any, texts: Any) -> list[Any]:
 
 
 @pytest.fixture
-def metrics(tmp_path: Path) -> Path:
+def metrics(curves: None, tmp_path: Path) -> Path:
     """Return the metrics of a run of three epochs."""
     rows = (
         f',{0.3 - 0.1 * e},{0.3 - 0.1 * e},,,,\n{e},,,,,{1 - 0.2 * e},{0.5 + 0.1 * e}\n'

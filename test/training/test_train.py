@@ -22,6 +22,7 @@ from training.export import load_checkpoint  # noqa: E402
 from training.learner import rate_share  # noqa: E402
 
 
+@pytest.mark.usefixtures('curves')
 def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path) -> None:
     cli = train.train(arguments(colors, tmp_path, 4))
     assert cli.trainer.callback_metrics['val/top1'] == 1
