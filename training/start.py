@@ -106,7 +106,7 @@ def freeze(net: SqueezeNet, first: str) -> list[nn.Module]:
             f'there is no layer {first!r} to train from; there are {", ".join(names)}'
         )
     before = [_part(net, name) for name in names[: names.index(first)]]
-    if before and net.architecture.norm:
+    if before:
         before.append(net.norm1)  # the only norm that is beside its layer, not in it
     for part in before:
         part.requires_grad_(False)

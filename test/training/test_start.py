@@ -430,12 +430,14 @@ def test_a_robot_sees_what_training_saw(
 def test_the_last_layer_alone_is_trained(colors: Path, tmp_path: Path, start: Start) -> None:
     base = file.read(path := start()).tensors
     train.train(recipe(colors, tmp_path, path, model__train_from='conv10'))
-    net = export.load_checkpoint(tmp_path / 'last.ckpt').net
+    assert base.keys() - unchanged(tmp_path, base) == {'conv10.weight', 'conv10.bias'}
+
+
+def unchanged(run: Path, base: dict[str, Tensor]) -> set[str]:
+    """Return what a run left, its norms folded, as it was in ``base``."""
+    net = export.load_checkpoint(run / 'last.ckpt').net
     tensors = export.assembled(net, 'float32').tensors
-    changed = {
-        name for name in base if not np.array_equal(tensors[name].dense(), base[name].dense())
-    }
-    assert changed == {'conv10.weight', 'conv10.bias'}
+    return {name for name in base if np.array_equal(tensors[name].dense(), base[name].dense())}
 
 
 @pytest.mark.parametrize('first', ['fire4', 'conv10'])
@@ -443,24 +445,17 @@ def test_norms_before_what_is_trained_stay_as_they_are(
     colors: Path, tmp_path: Path, start: Start, first: str
 ) -> None:
     base = file.read(path := start()).tensors
+    layers = ['conv1', *TINY.names(), 'conv10']
+    frozen = layers[: layers.index(first)]
+    expected = {name for name in base if name.split('.')[0] in frozen}
     more = {**NORMS, 'model__train_from': first}
     train.train(recipe(colors, tmp_path, path, **more))
-    check_unchanged(tmp_path, base, first)
+    assert unchanged(tmp_path, base) == expected
     # From a checkpoint, whose norms do normalise.
     base = export.assembled(export.load_checkpoint(tmp_path / 'last.ckpt').net, 'float32').tensors
     again, last = tmp_path / 'again', str(tmp_path / 'last.ckpt')
     train.train(recipe(colors, again, last, **more))
-    check_unchanged(again, base, first)
-
-
-def check_unchanged(run: Path, base: dict[str, Tensor], first: str) -> None:
-    """Compare the convolutions of a run, their norms folded, with those that it began with."""
-    net = export.load_checkpoint(run / 'last.ckpt').net
-    tensors = export.assembled(net, 'float32').tensors
-    same = {name for name in base if np.array_equal(tensors[name].dense(), base[name].dense())}
-    names = ['conv1', *net.architecture.names(), 'conv10']
-    frozen = names[: names.index(first)]
-    assert same == {name for name in base if name.split('.')[0] in frozen}
+    assert unchanged(again, base) == expected
 
 
 def test_compression_leaves_alone_what_is_not_trained(
