@@ -30,6 +30,7 @@ from sqz_perception.inference.classifier import LoadedModel
 from sqz_perception.inference.options import add_runtime, count, runtime
 from training import command
 from training.archive import Archive, evenly
+from training.reliability import best_scores, calibration_error, log_probabilities
 
 EXAMPLES = """\
 examples:
@@ -39,6 +40,7 @@ examples:
       --limit 500
   python -m training.evaluate small.sqz --against squeezenet.sqz --images PHOTOS.zip
   python -m training.evaluate models/cifar10.sqz --images cifar10.zip --confusion confusion.png
+  python -m training.evaluate models/cifar10.sqz --images cifar10.zip --reliability scores.png
 """
 TOP = 5
 SHOWN = 5  # names in an error message
@@ -56,6 +58,16 @@ class Outcome:
     def top(self, k: int) -> float:
         """Share of the pictures, in percent, whose class is among the ``k`` best."""
         return float(100 * (self.ranked[:, :k] == self.truth[:, None]).any(axis=1).mean())
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the best class is the picture's: (pictures,)."""
+        return self.ranked[:, 0] == self.truth
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """What the robot would give the best class, 0 to 1: (pictures,)."""
+        return best_scores(self.logits)
 
     def confusion(self, classes: int) -> NDArray[np.int64]:
         """Return (true class, class answered) -> pictures."""
@@ -116,6 +128,8 @@ def summary(model: LoadedModel, outcome: Outcome) -> dict[str, object]:
     return {
         'top1': round(outcome.top(1), 3),
         'top5': round(outcome.top(TOP), 3),
+        'score_mean': round(float(outcome.scores.mean()), 4),
+        'calibration_error': round(calibration_error(outcome.scores, outcome.right), 4),
         'images': len(outcome.truth),
         'ms_mean': round(float(outcome.milliseconds.mean()), 3),
         'ms_median': round(float(np.median(outcome.milliseconds)), 3),
@@ -142,7 +156,7 @@ def against(outcome: Outcome, original: Outcome) -> dict[str, object]:
 
 def divergence(original: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Return the mean Kullback-Leibler divergence of two answers (N, classes), in nats."""
-    expected, found = (_log_probabilities(logits) for logits in (original, other))
+    expected, found = (log_probabilities(logits) for logits in (original, other))
     return float((np.exp(expected) * (expected - found)).sum(axis=1).mean())
 
 
@@ -174,14 +188,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--confusion', type=Path, metavar='PNG', help='draw what each class is taken for'
     )
+    parser.add_argument(
+        '--reliability', type=Path, metavar='PNG', help='draw how often each score is right'
+    )
     add_runtime(parser, ('auto', *BACKENDS))
     parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
     return command.run(_evaluate, parser.parse_args(arguments))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    if options.confusion:
-        command.check_folder(options.confusion)
+    for path in filter(None, (options.confusion, options.reliability)):
+        command.check_folder(path)
     archive = Archive(options.images)
     model = classifier.load(options.model, runtime(options))
     outcome = evaluate(model, archive, options.limit)
@@ -191,23 +208,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         if original.labels != model.labels:
             raise DataError(f'{options.against} has other labels than {options.model}')
         figures |= against(outcome, evaluate(original, archive, options.limit))
-    if options.confusion:
-        from training import plots
-
-        plots.confusion(outcome.confusion(len(model.labels)), model.labels, options.confusion)
+    _draw(outcome, model.labels, options)
     classes = by_class(outcome, model.labels) if options.by_class else {}
     if options.json:
         print(json.dumps({**figures, 'classes': classes} if classes else figures))
         return
     for key, value in figures.items():
-        print(f'{key:13} {value}')
+        print(f'{key:17} {value}')
     for label, row in classes.items():
         print(f'  {row["top1"]:7.2f} %  {label:24} mostly taken for: {row["taken_for"] or "-"}')
 
 
-def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+def _draw(outcome: Outcome, labels: Sequence[str], options: argparse.Namespace) -> None:
+    if not (options.confusion or options.reliability):
+        return
+    from training import plots  # takes a second
+
+    if options.confusion:
+        plots.confusion(outcome.confusion(len(labels)), labels, options.confusion)
+    if options.reliability:
+        plots.reliability(outcome.scores, outcome.right, options.reliability)
 
 
 def _folded(label: str) -> str:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from training.metrics import epochs
 from training.plot_labels import place
+from training.reliability import BINS, bins, calibration_error
 
 DPI = 200
 MARKERS = 'osD^vP*X'  # of groups, so that they differ without colour too
@@ -193,6 +194,32 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> F
     axes.set_ylabel('true class' if classes <= NAMED else 'number of the true class')
     top1 = 100 * np.trace(matrix) / max(1, matrix.sum())
     axes.set_title(f'{int(matrix.sum()):,} pictures, top-1 {top1:.2f} %')
+    return _saved(figure, path)
+
+
+def reliability(scores: NDArray[np.float64], right: NDArray[np.bool_], path: Path) -> Figure:
+    """
+    Draw what share of the answers is right, by their score, over how many have that score.
+
+    ``scores`` and ``right`` are (pictures,). On the diagonal a score says how often it is right;
+    bars above it are answers that are surer than they say.
+    """
+    found, width = bins(scores, right), 1 / BINS
+    figure = _figure(5.5, 6)
+    shares, counts = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    left = [width * min(int(b.score * BINS), BINS - 1) for b in found]
+    shares.bar(left, [100 * b.right for b in found], width, align='edge', edgecolor='white')
+    shares.plot([0, 1], [0, 100], color='gray', linestyle='--', label='as the score says')
+    shares.set(xlim=(0, 1), ylim=(0, 100), ylabel='right, %')
+    shares.legend()
+    counts.bar(left, [b.pictures for b in found], width, align='edge', edgecolor='white')
+    counts.set(xlabel='score of the class answered', ylabel='pictures')
+    means = {'mean score': (scores.mean(), ':'), 'right': (right.mean(), '-')}
+    for name, (value, line) in means.items():
+        counts.axvline(value, color='C1', linestyle=line, label=f'{name}: {100 * value:.1f} %')
+    counts.legend(fontsize='small')
+    error = 100 * calibration_error(scores, right)
+    shares.set_title(f'{len(scores):,} pictures, calibration error {error:.1f} %')
     return _saved(figure, path)
 
 

@@ -130,6 +130,7 @@ def test_command_prints_one_line_of_json(
     assert shown.count('\n') == 1
     figures = json.loads(shown)
     assert (figures['top1'], figures['top5'], figures['images']) == (50.0, 100.0, 8)
+    assert (figures['score_mean'], figures['calibration_error']) == (1.0, 0.5)
     assert figures['model'] == 'tiny'
     assert figures['ms_mean'] > 0
 
@@ -142,19 +143,20 @@ def test_command_prints_a_table_for_people(
     images = str(archive_of(in_folders(LABELS[0], LABELS[1])))
     assert evaluate.main([str(model_file), '--images', images, '--by-class']) == 0
     shown = capsys.readouterr().out
-    assert 'top1          50.0' in shown
+    assert 'top1              50.0' in shown
     assert LABELS[1] in shown
 
 
-def test_command_draws_the_confusion(
-    model_file: Path, archive_of: Callable[[dict[str, bytes]], Path], tmp_path: Path
+@pytest.mark.parametrize('what', ['confusion', 'reliability'])
+def test_command_draws(
+    model_file: Path, archive_of: Callable[[dict[str, bytes]], Path], tmp_path: Path, what: str
 ) -> None:
     pytest.importorskip('matplotlib')
     images = str(archive_of(in_folders(LABELS[0], LABELS[1])))
-    line = [str(model_file), '--images', images, '--confusion']
-    assert evaluate.main([*line, str(tmp_path / 'confusion.png')]) == 0
-    assert cv2.imread(str(tmp_path / 'confusion.png')) is not None
-    assert evaluate.main([*line, str(tmp_path / 'nowhere' / 'confusion.png')]) == 1
+    line = [str(model_file), '--images', images, f'--{what}']
+    assert evaluate.main([*line, str(tmp_path / 'drawn.png')]) == 0
+    assert cv2.imread(str(tmp_path / 'drawn.png')) is not None
+    assert evaluate.main([*line, str(tmp_path / 'nowhere' / 'drawn.png')]) == 1
 
 
 @pytest.mark.parametrize(

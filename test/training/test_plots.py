@@ -177,3 +177,16 @@ def test_many_values_are_points_on_a_logarithmic_axis(tmp_path: Path) -> None:
     assert not figure.axes[0].lines
     assert len(figure.axes[1].lines) == 1  # through the means of the three seeds
     assert figure.axes[1].lines[0].get_ydata()[0] == pytest.approx(5 * (3 + 6 + 9 + 12) / 4)
+
+
+def test_reliability_has_a_bar_for_each_score(tmp_path: Path) -> None:
+    scores = np.array([0.3, 0.31, 0.99, 1.0, 0.98, 0.97])
+    right = np.array([True, False, True, True, True, False])
+    figure = plots.reliability(scores, right, tmp_path / 'reliability.png')
+    assert_png(figure, tmp_path / 'reliability.png')
+    shares, counts = figure.axes
+    assert [bar.get_height() for bar in shares.patches] == [50, 75]
+    assert [bar.get_height() for bar in counts.patches] == [2, 4]
+    for axes in (shares, counts):
+        assert [bar.get_x() for bar in axes.patches] == pytest.approx([4 / 15, 14 / 15])
+    assert 'calibration error' in shares.get_title()
