@@ -168,7 +168,7 @@ def attempt(study: Study, task: Task, line: Line) -> None:
     print(f'trial {task.number} of {study.sweep.total}: {shown(task.values)}', flush=True)
     try:
         _train(study, task, line)
-    except SystemExit:  # Lightning's answer to Ctrl-C and to a termination
+    except SystemExit:  # Lightning's answer to a termination
         study.give_back(task)
         raise KeyboardInterrupt from None
     except BaseException:

@@ -26,6 +26,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sqz_perception.errors import SweepInvalid
+from training.interrupt import deferred
 from training.sweep import Range, Sweep, Value
 
 DEATHS = 3  # of its processes, after which a trial without a checkpoint counts as failed
@@ -56,8 +57,13 @@ class Task:
 
 
 class Study:
-    """The trials of one sweep in one storage."""
+    """
+    The trials of one sweep in one storage.
 
+    Ctrl-C waits for what is done with them: it would leave the storage locked.
+    """
+
+    @deferred()
     def __init__(
         self, sweep: Sweep, settings: Mapping[str, object], folder: Path, url: str | None = None
     ) -> None:
@@ -91,6 +97,7 @@ class Study:
             for _ in range(len(self.study.trials), sweep.total):
                 self.study.add_trial(optuna.create_trial(state=TrialState.WAITING))
 
+    @deferred()
     def take(self) -> Task | None:
         """Return the next trial that waits, or None."""
         with locked(self.folder):
@@ -106,24 +113,29 @@ class Study:
                 _release(folder, claim)
         return None
 
+    @deferred()
     def note(self, task: Task, measures: Mapping[str, float]) -> None:
         """Record figures of a trial, of those that MEASURES names."""
         for name, value in measures.items():
             task.trial.set_user_attr(name, value)
 
+    @deferred()
     def finish(self, task: Task) -> None:
         """Record that a trial has been trained; its val/top1 has been noted."""
         self._end(task, TrialState.COMPLETE, task.trial.user_attrs['val/top1'])
 
+    @deferred()
     def prune(self, task: Task) -> None:
         """Record that a trial was ended for being worse than others."""
         self._end(task, TrialState.PRUNED)
 
+    @deferred()
     def fail(self, task: Task, reason: str) -> None:
         """Record a trial that can't be trained, and why."""
         task.trial.set_user_attr('reason', reason)
         self._end(task, TrialState.FAIL)
 
+    @deferred()
     def give_back(self, task: Task) -> None:
         """Let a trial wait again; whoever takes it goes on where it stopped."""
         task.trial.set_user_attr('seconds', _seconds(task))
@@ -131,6 +143,7 @@ class Study:
             self.storage.set_trial_state_values(self._id(task.number), TrialState.WAITING)
             _release(task.folder, task.claim)
 
+    @deferred()
     def rows(self) -> list[dict[str, Any]]:
         """Return what is known of each trial, by number."""
         return [

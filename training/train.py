@@ -25,16 +25,16 @@ import torch
 from jsonargparse import DefaultHelpFormatter
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from sqz_perception.errors import CheckpointInvalid, SqzError
-from training import precision, processes
+from training import interrupt, precision, processes
 from training.architecture import Architecture
 from training.data import PictureData
 from training.export import load_description
 from training.learner import Learner
-from training.logger import MetricsLogger
 
 EXAMPLES = """examples:
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip
@@ -90,7 +90,7 @@ class Cli(LightningCLI):
         if self.config.trainer.precision is None:
             kwargs['precision'] = precision.of_trainer(self.config.trainer.accelerator)
         return super().instantiate_trainer(
-            logger=[MetricsLogger(root, name='', version=''), *([logger] if logger else [])],
+            logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
             callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), *bar],
             use_distributed_sampler=False,  # the data has its own
             **processes.settings(),
@@ -148,10 +148,21 @@ def prepared(args: ArgsType = None, **parser: Any) -> Cli:
 
 
 def fit(cli: Cli) -> None:
-    """Train what is prepared and draw how it went."""
+    """
+    Train what is prepared and draw how it went.
+
+    Ctrl-C ends it between two batches, by KeyboardInterrupt; SIGTERM by SIGTERMException.
+    """
     if cli.config.ckpt_path:
         check_resumable(cli.config.ckpt_path, cli.model.description)
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    try:
+        with interrupt.deferred() as waiting:
+            cli.trainer.callbacks.append(interrupt.EndBetweenBatches(waiting))
+            cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    except SIGTERMException:  # a SystemExit too
+        raise
+    except SystemExit:  # Lightning's answer to KeyboardInterrupt
+        raise KeyboardInterrupt from None
     if cli.trainer.is_global_zero and cli.metrics.exists():
         from training import plots
 
@@ -170,6 +181,11 @@ class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Leaves the examples as they are written."""
 
 
+def _ended_by(how: signal.Signals) -> int:
+    processes.report(f'ended by {how.name}; --ckpt_path with last.ckpt goes on')
+    return 128 + how
+
+
 def main() -> int:
     """Run the command; errors in one line."""
     quiet()
@@ -179,8 +195,9 @@ def main() -> int:
         processes.report(f'error: {error}')
         return 1
     except SIGTERMException:  # which would end with 0, as if the run were done
-        processes.report('ended by SIGTERM; --ckpt_path with last.ckpt goes on')
-        return 128 + signal.SIGTERM
+        return _ended_by(signal.SIGTERM)
+    except KeyboardInterrupt:
+        return _ended_by(signal.SIGINT)
     except RuntimeError as error:
         if not processes.lost(error):
             raise

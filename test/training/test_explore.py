@@ -217,11 +217,7 @@ def test_a_trial_goes_on_from_its_last_epoch_after_an_interrupt(
         return step(self, *batch)
 
     monkeypatch.setattr(Learner, 'training_step', interrupted)
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        assert explore.main(line({RATIO: [0.5, 0.25]}, epochs=3)) == 130
-    finally:
-        signal.signal(signal.SIGINT, handler)  # Lightning has it ignored
+    assert explore.main(line({RATIO: [0.5, 0.25]}, epochs=3)) == 130
     assert [row['state'] for row in table(tmp_path)] == ['waiting', 'waiting']
     before = len(seen)
     assert explore.main(line({RATIO: [0.5, 0.25]}, epochs=3)) == 0

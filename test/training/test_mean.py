@@ -79,7 +79,7 @@ def test_a_mean_goes_on_after_a_kill_as_if_unbroken(colors: Path, tmp_path: Path
                 raise KeyboardInterrupt
 
     cli.trainer.callbacks.append(Killed())
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         train.fit(cli)
     resumed = ['--ckpt_path', str(tmp_path / 'part' / 'last.ckpt')]
     train.train([*averaged(colors, tmp_path / 'part', 3), *resumed])
