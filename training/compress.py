@@ -55,7 +55,9 @@ def within_bytes(compressor: Compressor, target: int) -> Model:
     """Return the model that loses least in at most ``target`` bytes. Raises CompressionFailed."""
 
     def excess(model: Model) -> float:
-        return (len(file.encode(model)) - target) / target
+        size = len(file.encode(model))
+        print(f'tried: {size:,} bytes', flush=True)  # a search of a long while, into a log too
+        return (size - target) / target
 
     _, small = _sides(compressor, excess, CLOSE)
     if small is None:
@@ -68,7 +70,13 @@ def within_bytes(compressor: Compressor, target: int) -> Model:
 
 def within_loss(compressor: Compressor, loss: Callable[[Model], float], most: float) -> Model:
     """Return the smallest model whose ``loss`` is at most ``most``. Raises CompressionFailed."""
-    good, _ = _sides(compressor, lambda model: most - loss(model) + ROUNDING, 0.0)
+
+    def spare(model: Model) -> float:
+        lost = loss(model)
+        print(f'tried: {lost:.2f} points lost in {len(file.encode(model)):,} bytes', flush=True)
+        return most - lost + ROUNDING
+
+    good, _ = _sides(compressor, spare, 0.0)
     if good is None:
         raise CompressionFailed(f'more than {most} points are lost at any size; allow for more')
     return good

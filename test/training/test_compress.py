@@ -85,9 +85,12 @@ def test_a_larger_trade_gives_a_smaller_file(model_file: Path, archive_of: Archi
     assert sizes[2] < sizes[0] - 200
 
 
-def test_a_size_is_kept_and_used(model_file: Path, archive_of: ArchiveOf) -> None:
+def test_a_size_is_kept_and_used(
+    model_file: Path, archive_of: ArchiveOf, capsys: pytest.CaptureFixture[str]
+) -> None:
     size = run(model_file, archive_of(PICTURES), '--target-bytes', '1200').stat().st_size
     assert 1150 < size <= 1200
+    assert f'tried: {size:,} bytes' in capsys.readouterr().out.splitlines()
 
 
 def test_a_size_that_can_not_be_is_refused(
@@ -102,10 +105,14 @@ def test_a_size_that_can_not_be_is_refused(
     assert not output.exists()
 
 
-def test_a_loss_is_kept(model_file: Path, archive_of: ArchiveOf) -> None:
+def test_a_loss_is_kept(
+    model_file: Path, archive_of: ArchiveOf, capsys: pytest.CaptureFixture[str]
+) -> None:
     archive = archive_of(PICTURES)
     strict = run(model_file, archive, '--max-loss', '0.5')
-    assert strict.stat().st_size < model_file.stat().st_size
+    size = strict.stat().st_size
+    assert size < model_file.stat().st_size
+    assert f'tried: 0.00 points lost in {size:,} bytes' in capsys.readouterr().out.splitlines()
 
 
 def test_a_loss_needs_classes(
