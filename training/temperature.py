@@ -70,10 +70,16 @@ def scaled(model: Model, code: int) -> Model:
     """
     Return ``model`` with its logits times the step of ``code``, and with a new self-test.
 
-    Raises ModelInvalid where the last layers are not a convolution and what passes a factor on.
+    Raises ModelInvalid where the last layers are not a convolution and what passes a factor on,
+    or where its weights become too large for their type.
     """
     last = last_convolution(model)
     tensors = {name: _scaled(model.tensors[name], code) for name in (last.weight, last.bias)}
+    if not all(np.isfinite(tensor.dense()).all() for tensor in tensors.values()):
+        raise ModelInvalid(
+            f'{last.name} would have weights that {tensors[last.weight].values.dtype} can not '
+            'hold; export the model with --dtype float32'
+        )
     changed = replace(model, tensors={**model.tensors, **tensors})
     return replace(changed, self_test=self_test(changed))
 
@@ -109,7 +115,7 @@ def _scale(options: argparse.Namespace) -> None:
     model = file.read(options.model)
     if options.release is not None:
         model = replace(model, release=options.release)
-    last_convolution(model)  # refused before the work is done
+    file.encode(scaled(model, 0), plain=True)  # refuses, before the work, what can't be written
     archive = Archive(options.images)
     outcome = evaluate(classifier.load(options.model, runtime(options)), archive, options.limit)
     code = best_factor(outcome.logits, outcome.truth)
@@ -140,7 +146,8 @@ def _scaled(tensor: Tensor, code: int) -> Tensor:
         return replace(tensor, codebook=tensor.codebook * factor)
     if tensor.step is None:
         values = tensor.values.astype(np.float32) * factor
-        return replace(tensor, values=values.astype(tensor.values.dtype))
+        with np.errstate(over='ignore'):  # refused by ``scaled``
+            return replace(tensor, values=values.astype(tensor.values.dtype))
     known = steps.code_of(tensor.step)
     return replace(
         tensor, step=tensor.step * factor if known is None else steps.step_of(known + code)

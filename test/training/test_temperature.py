@@ -107,6 +107,14 @@ def test_logits_of_no_convolution_are_refused() -> None:
         temperature.scaled(doubled, 1)
 
 
+def test_weights_that_become_too_large_are_refused() -> None:
+    model = tiny_model()
+    weight = model.tensors['conv10.weight']
+    large = replace(weight, values=weight.values + np.float16(60_000))
+    with pytest.raises(ModelInvalid, match='conv10 .* float16 can not hold; export .* float32'):
+        temperature.scaled(replace(model, tensors={**model.tensors, large.name: large}), 4)
+
+
 def test_command_writes_a_file_that_runs(
     tmp_path: Path,
     pictures: Callable[[Model, float], str],
@@ -139,6 +147,7 @@ def test_command_refuses_in_one_line(
     cases = {
         'too few of the 120 answers are wrong': ['-o', str(out)],
         '50 pictures to find one factor with': ['-o', str(out), '--limit', '50'],
+        'release': ['-o', str(out), '--release', str(2**40)],
         'there is no folder': ['-o', str(tmp_path / 'nowhere' / 'out.sqz')],
     }
     for message, more in cases.items():
