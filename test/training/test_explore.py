@@ -183,7 +183,10 @@ def test_two_processes_share_a_sweep(line: Command, tmp_path: Path) -> None:
     assert len({(row[RATIO], row['model.architecture.bypass']) for row in rows}) == 4
 
 
-@pytest.mark.parametrize(('how', 'code'), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ('how', 'code'),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)],
+)
 def test_a_sweep_whose_process_ends_is_resumed(
     line: Command, tmp_path: Path, how: signal.Signals, code: int
 ) -> None:

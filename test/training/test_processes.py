@@ -119,6 +119,7 @@ def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [row for row in done.stderr.splitlines() if row.startswith('error: ')]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_in_one_process_ends_both(odd: Path, tmp_path: Path) -> None:
     (error,) = errors(torchrun(line(odd, tmp_path, '--trainer.callbacks+=failing.NoNumber')))
     assert 'the loss became nan in epoch 0, step 1; lower --model.learning_rate' in error
