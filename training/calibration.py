@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from tqdm import tqdm
 from sqz_perception.errors import DataError
 from sqz_perception.inference import frames
 from sqz_perception.inference.options import count
-from sqz_perception.model import file
 from sqz_perception.model.network import Model
 from training import command
 from training.archive import Archive, evenly
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='to calibrate on, taken evenly (default: %(default)s); 250 of 227x227 take 4 GB',
     )
-    parser.add_argument('--release', type=count, help="default: the input's")
+    command.add_release(parser)
 
 
 def read(options: argparse.Namespace) -> tuple[Model, tuple[str, ...], NDArray[np.uint8]]:
@@ -53,11 +51,7 @@ def read(options: argparse.Namespace) -> tuple[Model, tuple[str, ...], NDArray[n
     All that can be refused before the work is done is refused here. From here on PyTorch gives
     the same result each time.
     """
-    command.check_folder(options.output)
-    model = file.read(options.model)
-    if options.release is not None:
-        model = replace(model, release=options.release)
-        file.encode(model, plain=True)  # refuses what can not be written
+    model = command.read(options)
     archive = Archive(options.calibration)
     names = chosen(archive, options.pictures)
     torch.use_deterministic_algorithms(True)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -69,6 +70,25 @@ def at_least_one(text: str) -> int:
     if count(text) < 1:
         raise argparse.ArgumentTypeError(f'{text} is less than 1')
     return int(text)
+
+
+def add_release(to: argparse.ArgumentParser) -> None:
+    """Ask for the release of a model that is made from another."""
+    to.add_argument('--release', type=count, help="default: the input's")
+
+
+def read(options: argparse.Namespace) -> Model:
+    """
+    Return ``options.model`` under its new release.
+
+    All that can be refused before the work is done is refused here.
+    """
+    check_folder(options.output)
+    model = file.read(options.model)
+    if options.release is not None:
+        model = replace(model, release=options.release)
+        file.encode(model, plain=True)  # refuses what can not be written
+    return model
 
 
 def add_output(to: argparse.ArgumentParser, default: Identity | None = None) -> None:

@@ -207,7 +207,7 @@ def reliability(scores: NDArray[np.float64], right: NDArray[np.bool_], path: Pat
     found, width = bins(scores, right), 1 / BINS
     figure = _figure(5.5, 6)
     shares, counts = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    left = [width * min(int(b.score * BINS), BINS - 1) for b in found]
+    left = [b.left for b in found]
     shares.bar(left, [100 * b.right for b in found], width, align='edge', edgecolor='white')
     shares.plot([0, 1], [0, 100], color='gray', linestyle='--', label='as the score says')
     shares.set(xlim=(0, 1), ylim=(0, 100), ylabel='right, %')

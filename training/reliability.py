@@ -18,8 +18,9 @@ BINS = 15  # of equal width from 0 to 1
 
 
 class Bin(NamedTuple):
-    """The answers whose scores are alike."""
+    """The answers whose scores are alike: from ``left``, 1 / BINS wide."""
 
+    left: float
     pictures: int
     score: float  # their mean
     right: float  # share of them, 0 to 1
@@ -44,9 +45,10 @@ def loss(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> float:
 def bins(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> list[Bin]:
     """Return the bins that are not empty, lowest scores first; both arguments are (N,)."""
     number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    chosen = [number == i for i in np.unique(number)]
+    chosen = {int(i): number == i for i in np.unique(number)}
     return [
-        Bin(int(own.sum()), float(scores[own].mean()), float(right[own].mean())) for own in chosen
+        Bin(i / BINS, int(own.sum()), float(scores[own].mean()), float(right[own].mean()))
+        for i, own in chosen.items()
     ]
 
 

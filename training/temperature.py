@@ -24,13 +24,13 @@ from sqz_perception.errors import DataError, ModelInvalid
 from sqz_perception.inference import classifier
 from sqz_perception.inference.backend import BACKENDS
 from sqz_perception.inference.options import add_runtime, count, runtime
-from sqz_perception.model import file, steps
+from sqz_perception.model import steps
 from sqz_perception.model.network import Model, Node, Tensor
 from training import command
 from training.archive import Archive
 from training.evaluate import Outcome, evaluate
 from training.reference import self_test
-from training.reliability import best_scores, calibration_error, loss
+from training.reliability import calibration_error, loss
 
 EXAMPLES = """\
 examples:
@@ -104,18 +104,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('model', metavar='IN.sqz')
     parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.sqz')
-    parser.add_argument('--release', type=count, help="default: the input's")
+    command.add_release(parser)
     add_runtime(parser, ('auto', *BACKENDS))
     parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
     return command.run(_scale, parser.parse_args(arguments))
 
 
 def _scale(options: argparse.Namespace) -> None:
-    command.check_folder(options.output)
-    model = file.read(options.model)
-    if options.release is not None:
-        model = replace(model, release=options.release)
-    file.encode(scaled(model, 0), plain=True)  # refuses, before the work, what can't be written
+    model = command.read(options)
+    last_convolution(model)  # refused before the work is done
     archive = Archive(options.images)
     outcome = evaluate(classifier.load(options.model, runtime(options)), archive, options.limit)
     code = best_factor(outcome.logits, outcome.truth)
@@ -130,12 +127,11 @@ def _scale(options: argparse.Namespace) -> None:
 
 
 def _figures(outcome: Outcome, factor: float) -> dict[str, float]:
-    logits = factor * outcome.logits
-    scores = best_scores(logits)
+    then = replace(outcome, logits=factor * outcome.logits)
     return {
-        'score_mean': float(scores.mean()),
-        'calibration_error': calibration_error(scores, outcome.right),
-        'loss': loss(logits, outcome.truth),
+        'score_mean': float(then.scores.mean()),
+        'calibration_error': calibration_error(then.scores, then.right),
+        'loss': loss(then.logits, then.truth),
     }
 
 

@@ -26,8 +26,8 @@ def test_answers_of_like_scores_are_counted_together() -> None:
     scores = np.array([1.0, 0.95, 0.2, 0.21, 0.25])
     right = np.array([True, True, True, False, False])
     low, high = reliability.bins(scores, right)
-    assert low == pytest.approx((3, 0.22, 1 / 3))
-    assert high == pytest.approx((2, 0.975, 1.0))
+    assert low == pytest.approx((3 / 15, 3, 0.22, 1 / 3))
+    assert high == pytest.approx((14 / 15, 2, 0.975, 1.0))
 
 
 def test_the_error_is_the_mean_distance() -> None:

@@ -29,6 +29,7 @@ PICTURES = 120
 FP32 = ('--backend', 'onnxruntime', '--precision', 'fp32')
 STORED = ('float32', 'float16', 'codebook', 'int8', 'int8, steps on the grid')
 Answers = tuple[NDArray[np.float32], NDArray[np.int64]]
+Line = Callable[[Model, float], list[str]]
 
 
 @pytest.fixture(scope='module')
@@ -41,10 +42,15 @@ def calibrated() -> Answers:
 
 
 @pytest.fixture
-def pictures(archive_of: Callable[[dict[str, bytes]], Path]) -> Callable[[Model, float], str]:
-    """Return a function that writes pictures, each in the folder of a class that a model sees."""
+def line(tmp_path: Path, archive_of: Callable[[dict[str, bytes]], Path]) -> Line:
+    """
+    Return a function that writes a model, in.sqz, and pictures, and gives the command for them.
 
-    def write(model: Model, wrong: float) -> str:
+    The class of a picture is what the model says, but for a share ``wrong``, which has any.
+    """
+
+    def write(model: Model, wrong: float) -> list[str]:
+        file.write(model, tmp_path / 'in.sqz')
         draw = np.random.default_rng(2)
         members = {}
         for i in range(PICTURES):
@@ -52,7 +58,8 @@ def pictures(archive_of: Callable[[dict[str, bytes]], Path]) -> Callable[[Model,
             best = int(logits(model, frames.fit(picture, model.input)).argmax())
             number = draw.integers(len(LABELS)) if draw.random() < wrong else best
             members[f'{number:02d}_{i}.png'] = png(picture)
-        return str(archive_of(members))
+        images = str(archive_of(members))
+        return [str(tmp_path / 'in.sqz'), '--images', images, *FP32]
 
     return write
 
@@ -116,15 +123,11 @@ def test_weights_that_become_too_large_are_refused() -> None:
 
 
 def test_command_writes_a_file_that_runs(
-    tmp_path: Path,
-    pictures: Callable[[Model, float], str],
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, line: Line, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, path, out = int8_model(), tmp_path / 'in.sqz', tmp_path / 'out.sqz'
-    file.write(model, path)
-    images = pictures(model, 0.3)
-    line = [str(path), '--images', images, '-o', str(out), '--release', '7', *FP32]
-    assert temperature.main(line) == 0
+    out = tmp_path / 'out.sqz'
+    asked = line(int8_model(), 0.3)
+    assert temperature.main([*asked, '-o', str(out), '--release', '7']) == 0
     shown = capsys.readouterr().out
     figures = {row.split()[0]: row.split()[1:] for row in shown.splitlines() if row[:4] == 'loss'}
     before, after = (float(value) for value in figures['loss'])
@@ -132,18 +135,15 @@ def test_command_writes_a_file_that_runs(
     assert 'release 7' in shown
     load(out, Runtime('onnxruntime', 'fp32', 1))  # raises where the self-test fails
     assert file.read(out).self_test.int8
-    assert temperature.main([str(out), '--images', images, '-o', str(out), *FP32]) == 0
+    assert temperature.main([str(out), *asked[1:], '-o', str(out)]) == 0
     assert 'logits times 1.000' in capsys.readouterr().out
 
 
 def test_command_refuses_in_one_line(
-    tmp_path: Path,
-    pictures: Callable[[Model, float], str],
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, line: Line, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, path, out = tiny_model(), tmp_path / 'in.sqz', tmp_path / 'out.sqz'
-    file.write(model, path)
-    images = pictures(model, 0.0)
+    out = tmp_path / 'out.sqz'
+    asked = line(tiny_model(), 0.0)
     cases = {
         'too few of the 120 answers are wrong': ['-o', str(out)],
         '50 pictures to find one factor with': ['-o', str(out), '--limit', '50'],
@@ -151,7 +151,7 @@ def test_command_refuses_in_one_line(
         'there is no folder': ['-o', str(tmp_path / 'nowhere' / 'out.sqz')],
     }
     for message, more in cases.items():
-        assert temperature.main([str(path), '--images', images, *more, *FP32]) == 1
+        assert temperature.main([*asked, *more]) == 1
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert said.startswith('error: ')
         assert message in said
