@@ -18,7 +18,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from sqz_perception.errors import DataError
 from training import command
-from training.augmentation import Augmentation, change, draw
+from training.augmentation import Augmentation, add_options, change, draw, of_options
 from training.learner import Learner, load
 from training.order import part_of
 from training.pictures import read_split
@@ -49,6 +49,8 @@ then:
   python -m training.train --config training/recipes/taught.yaml --data.path cifar10.zip
 """
 BATCH = {'cpu': 250, 'cuda': 2000}  # pictures
+# What was not done to a picture before it could be: answers of then say nothing of it.
+EARLIER = {f.name: f.default for f in fields(Augmentation) if f.default is not MISSING}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         action='store_true',
         help='ask about the mirror image of each picture too: better answers, in twice the time',
     )
-    command.add_changes(parser)
+    add_options(parser)
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.npz')
     return command.run(_answers, parser.parse_args(arguments))
 
@@ -84,10 +86,7 @@ def _answers(options: argparse.Namespace) -> None:
             f'the teachers are for pictures of {size} and {others[0]} pixels; choose those of one '
             '--data.size'
         )
-    how = Augmentation(
-        options.shift, options.flip, options.erase, options.mix, options.seed, parts_of(teachers)
-    )
-    how.check(size)
+    how = of_options(options, size, parts_of(teachers))
     images = read_split(source, 'train', size).images
     answers = answer(teachers, images, how, options.epochs, options.mirror)
     write(options.output, answers, source, size, how)
@@ -175,7 +174,7 @@ def read(path: str, source: Source, size: int, how: Augmentation) -> Tensor:
     try:
         with np.load(path, allow_pickle=False) as found:
             answers = torch.from_numpy(found['answers'])
-            known = {key: found[key].item() for key in about}
+            known = {key: found[key].item() if key in found else EARLIER[key] for key in about}
     except FileNotFoundError as error:
         raise DataError(f'{path}: no such file; training.answers writes it') from error
     except Exception as error:  # whatever zipfile and numpy do with other bytes

@@ -3,12 +3,15 @@
 """
 Pictures changed at random in training.
 
-All but random crops work on whole batches, by indexing: on two cores the usual way,
-picture by picture, costs as much as the network itself.
+All but random crops work on whole batches: on two cores the usual way, picture by picture, costs
+as much as the network itself, and torchvision's changes of a batch are the same for all of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import cv2
@@ -16,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import affine_grid, grid_sample, one_hot
 
 from sqz_perception.errors import DataError
 from training.order import ShuffleByEpoch, part_of, seeded
@@ -25,6 +28,7 @@ GREY = 128
 AREA = (0.08, 1.0)  # of a random crop, in parts of the picture's
 RATIO = (3 / 4, 4 / 3)  # of its width to its height
 TRIES = 10
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in what is seen as brightness (BT.601)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Augmentation:
     mix: float  # the share of pictures that a part of another is pasted into
     seed: int
     parts: int = 1  # of the split; a picture is mixed with those of its own part only
+    zoom: float = 0.0  # half of them larger or smaller by up to this share,
+    turn: float = 0.0  # and turned by up to so many degrees
+    light: float = 0.0  # brightness, contrast and saturation changed by up to this share
 
     def check(self, size: int) -> None:
         """Raise DataError for what can't be done to pictures of ``size`` pixels."""
@@ -44,6 +51,11 @@ class Augmentation:
             raise DataError(
                 f'shift {self.shift}, erase {self.erase}, mix {self.mix:g}: a shift is at least 0 '
                 f'and less than {size} pixels, a square at least 0 pixels, a share between 0 and 1'
+            )
+        if not (0 <= self.zoom < math.inf and 0 <= self.turn <= 180 and 0 <= self.light <= 1):
+            raise DataError(
+                f'zoom {self.zoom:g}, turn {self.turn:g}, light {self.light:g}: the first is at '
+                'least 0, a turn between 0 and 180 degrees, light between 0 and 1'
             )
 
 
@@ -63,14 +75,41 @@ class Changes:
     other: Tensor  # int64 (N,): the picture of the split that a part is pasted from
     part: Tensor  # int64 (N, 4): top, bottom, left and right of the part; maybe empty
     hidden: Tensor  # int64 (N, 4): of the grey square, likewise
+    warp: Tensor | None = None  # float32 (N, 2, 3): where pixels come from, as in affine_grid
+    light: Tensor | None = None  # float32 (N, 3): brightness, contrast, saturation, 1 as they are
 
     def __getitem__(self, which: Tensor) -> Changes:
         """Return those of the pictures ``which``, int64 (M,)."""
-        return Changes(*(getattr(self, f.name)[which] for f in fields(self)))
+        return self._each(lambda values: values[which])
 
     def to(self, device: torch.device | str) -> Changes:
         """Return them on the device where the pictures are."""
-        return Changes(*(getattr(self, f.name).to(device) for f in fields(self)))
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> Changes:
+        every = (getattr(self, f.name) for f in fields(self))
+        return Changes(*(None if values is None else do(values) for values in every))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a recipe does to its pictures, by default as taught.yaml."""
+    recipe = parser.add_argument_group('what is done to the pictures, as the recipe has it')
+    recipe.add_argument('--shift', type=int, default=4, help='data.shift (default: 4)')
+    recipe.add_argument('--no-flip', dest='flip', action='store_false', help='data.flip is false')
+    recipe.add_argument('--erase', type=int, default=8, help='data.erase (default: 8)')
+    recipe.add_argument('--mix', type=float, default=0.5, help='data.mix (default: 0.5)')
+    recipe.add_argument('--zoom', type=float, default=0.0, help='data.zoom (default: 0)')
+    recipe.add_argument('--turn', type=float, default=0.0, help='data.turn (default: 0)')
+    recipe.add_argument('--light', type=float, default=0.0, help='data.light (default: 0)')
+    recipe.add_argument('--seed', type=int, default=1, help='seed_everything (default: 1)')
+
+
+def of_options(options: argparse.Namespace, size: int, parts: int = 1) -> Augmentation:
+    """Return what add_options' say; raise DataError where ``size`` pixels do not allow it."""
+    given = {f.name: getattr(options, f.name) for f in fields(Augmentation) if f.name != 'parts'}
+    how = Augmentation(**given, parts=parts)
+    how.check(size)
+    return how
 
 
 def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
@@ -87,14 +126,31 @@ def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
     mirrored = shares() < (0.5 if how.flip else 0)
     # A square of any size alike: its area is, of all, what a uniform number says.
     side = (shares().sqrt() * size).round().long().where(shares() < how.mix, 0)
-    return Changes(
-        up,
-        left,
-        mirrored,
-        within_parts(torch.randperm(count, generator=random), how.parts),
-        _squares(places(0, size - 1), places(0, size - 1), side, size),
-        _squares(places(0, size - 1), places(0, size - 1), torch.full((count,), how.erase), size),
-    )
+    other = within_parts(torch.randperm(count, generator=random), how.parts)
+    pasted = _squares(places(0, size - 1), places(0, size - 1), side, size)
+    erased = torch.full((count,), how.erase)
+    hidden = _squares(places(0, size - 1), places(0, size - 1), erased, size)
+    # What came later is drawn last: the rest stays what it was, and with it a teacher's answers.
+    warp, light = _warps(count, how, random), _lights(count, how, random)
+    return Changes(up, left, mirrored, other, pasted, hidden, warp, light)
+
+
+def _warps(count: int, how: Augmentation, random: torch.Generator) -> Tensor | None:
+    if not how.zoom and not how.turn:
+        return None
+    chance, larger, turned = torch.rand(3, count, generator=random)
+    # Pixels between pixels blur a picture a little: half of them stay as sharp as they are.
+    some = (chance < 0.5).float()
+    zoom = (1 + how.zoom) ** (some * (2 * larger - 1))
+    turn = math.radians(how.turn) * some * (2 * turned - 1)
+    cos, sin, none = turn.cos() / zoom, turn.sin() / zoom, torch.zeros_like(turn)
+    return torch.stack((cos, -sin, none, sin, cos, none), 1).view(-1, 2, 3)
+
+
+def _lights(count: int, how: Augmentation, random: torch.Generator) -> Tensor | None:
+    if not how.light:
+        return None
+    return 1 + how.light * (2 * torch.rand(count, 3, generator=random) - 1)
 
 
 def within_parts(order: Tensor, parts: int) -> Tensor:
@@ -117,10 +173,18 @@ def change(images: Tensor, which: Tensor, changes: Changes, whole: Tensor | None
     one device.
     """
     own = changes[which]
-    images = move(images, own)
+    images = alone(images, own)
     if whole is not None:
-        images = paste(images, move(whole[own.other], changes[own.other]), own.part)
+        images = paste(images, alone(whole[own.other], changes[own.other]), own.part)
     return erase(images, own.hidden)
+
+
+def alone(images: Tensor, changes: Changes) -> Tensor:
+    """Return pictures, uint8 (N, H, W, 3), with what is done to each by itself."""
+    images = move(images, changes)
+    if changes.warp is not None:
+        images = warp(images, changes.warp)
+    return images if changes.light is None else relight(images, changes.light)
 
 
 def _squares(row: Tensor, column: Tensor, side: Tensor, size: int) -> Tensor:
@@ -145,6 +209,38 @@ def move(images: Tensor, changes: Changes) -> Tensor:
     columns = torch.where(changes.mirrored[:, None], columns.flip(1), columns)
     which = torch.arange(n, device=images.device)[:, None, None]
     return images[which, rows[:, :, None], columns[:, None, :]]
+
+
+def warp(images: Tensor, where: Tensor) -> Tensor:
+    """
+    Scale and turn each picture about its centre; what comes in at a border is reflected.
+
+    ``images`` is uint8 (N, H, W, 3); so is the result. ``where`` is float32 (N, 2, 3).
+    """
+    planes = images.permute(0, 3, 1, 2).float()
+    grid = affine_grid(where, list(planes.shape), align_corners=False)
+    planes = grid_sample(planes, grid, 'bilinear', 'reflection', align_corners=False)
+    return _bytes(planes.permute(0, 2, 3, 1))
+
+
+def relight(images: Tensor, light: Tensor) -> Tensor:
+    """
+    Change brightness, contrast and saturation of each picture.
+
+    ``images`` is uint8 (N, H, W, 3) in RGB order; so is the result. Of ``light``, float32 (N, 3),
+    the first multiplies all values, the second their distance to the picture's mean brightness,
+    the last that to the pixel's own. So does torchvision's ColorJitter, one after the other.
+    """
+    brightness, contrast, saturation = light[:, :, None, None, None].unbind(1)
+    values = images.float()
+    grey = sum(share * values[..., i, None] for i, share in enumerate(LUMA))
+    values = grey + saturation * (values - grey)
+    mean = grey.mean((1, 2), keepdim=True)
+    return _bytes(brightness * (mean + contrast * (values - mean)))
+
+
+def _bytes(values: Tensor) -> Tensor:
+    return values.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def paste(images: Tensor, others: Tensor, parts: Tensor) -> Tensor:

@@ -55,16 +55,6 @@ def ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def add_changes(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a recipe changes its pictures, with those of taught.yaml."""
-    recipe = parser.add_argument_group('what is done to the pictures, as the recipe has it')
-    recipe.add_argument('--shift', type=int, default=4, help='data.shift (default: 4)')
-    recipe.add_argument('--no-flip', dest='flip', action='store_false', help='data.flip is false')
-    recipe.add_argument('--erase', type=int, default=8, help='data.erase (default: 8)')
-    recipe.add_argument('--mix', type=float, default=0.5, help='data.mix (default: 0.5)')
-    recipe.add_argument('--seed', type=int, default=1, help='seed_everything (default: 1)')
-
-
 def at_least_one(text: str) -> int:
     """Return a whole number from 1, for argparse."""
     if count(text) < 1:

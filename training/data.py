@@ -54,6 +54,9 @@ class PictureData(LightningDataModule):
         flip: bool = True,
         erase: int = 0,
         mix: float = 0.0,
+        zoom: float = 0.0,
+        turn: float = 0.0,
+        light: float = 0.0,
         answers: str | None = None,
         parts: int = 1,
         leave_out: int | None = None,
@@ -78,6 +81,11 @@ class PictureData(LightningDataModule):
             erase: Side of a grey square over each training picture, pixels; 0: none.
             mix: Share of the training pictures that get a part of another pasted in, and that part
                 of its class; of pictures in memory.
+            zoom: Half of the training pictures are made larger or smaller by up to this share; of
+                pictures in memory.
+            turn: Half of the training pictures, the same, are turned by up to so many degrees.
+            light: Brightness, contrast and saturation of the training pictures are changed, each
+                by up to this share.
             answers: A teacher's answers to the training pictures, made by training.answers.
             parts: Into which the training pictures are divided, alike in all classes. With more
                 than one, pictures are mixed with those of their own part only.
@@ -101,7 +109,7 @@ class PictureData(LightningDataModule):
                 'several, counted from 0, can be left out, as with --data.parts 4 '
                 '--data.leave_out 3'
             )
-        self.augmentation = Augmentation(shift, flip, erase, mix, seed, parts)
+        self.augmentation = Augmentation(shift, flip, erase, mix, seed, parts, zoom, turn, light)
         self.left_out = None if leave_out is None else (leave_out, parts)
         self.augmentation.check(size)
         self.source = SOURCES[source](path)
@@ -210,7 +218,9 @@ class PictureData(LightningDataModule):
         last = self.drawn
         if last and (last.number, last.device) == (epoch, device):
             return last
-        how = replace(self.augmentation, shift=0) if self.streamed else self.augmentation
+        how = self.augmentation
+        if self.streamed:  # random crops have moved and scaled them
+            how = replace(how, shift=0, zoom=0.0)
         changes = draw(len(self.source.split('train')), self.size, how, epoch).to(device)
         pasted = last.pasted if last and last.device == device else None
         if self.augmentation.mix and not pasted:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from sqz_perception.errors import CheckpointInvalid, TrainingError
 from training import command
-from training.augmentation import Augmentation, change, draw
+from training.augmentation import Augmentation, add_options, change, draw, of_options
 from training.learner import Learner, load
 from training.order import seeded
 from training.pictures import read_split
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--pictures', type=command.at_least_one, default=10000, help='to measure (default: 10000)'
     )
-    command.add_changes(parser)
+    add_options(parser)
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.ckpt')
     return command.run(_write_mean, parser.parse_args(arguments))
 
@@ -118,8 +118,7 @@ def _write_mean(options: argparse.Namespace) -> None:
             )
     source, size = SOURCES[options.source](options.data), first.description['size']
     first.check_classes(source.labels, options.data)
-    how = Augmentation(options.shift, options.flip, options.erase, options.mix, options.seed)
-    how.check(size)
+    how = of_options(options, size)
     first.load_state_dict(mean([learner.state_dict() for learner in learners]))
     images = read_split(source, 'train', size).images
     measure_norms(first, _changed(images, how, options.pictures))

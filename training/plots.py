@@ -26,6 +26,7 @@ from training.plot_labels import place
 from training.reliability import BINS, bins, calibration_error
 
 DPI = 200
+ROW = 8  # pictures
 MARKERS = 'osD^vP*X'  # of groups, so that they differ without colour too
 NUMBERED = 20  # classes at most of a confusion with a number in each cell
 NAMED = 60  # classes at most whose names fit beside the axes
@@ -66,6 +67,20 @@ def curves(metrics: Path, path: Path) -> Figure:
         axes.set_xlim(0, 1.02 * (rows[-1]['epoch'] + 1) if rows else 1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
+    return _saved(figure, path)
+
+
+def pictures(images: NDArray[np.uint8], titles: Sequence[str], path: Path) -> Figure:
+    """Draw pictures, (N, H, W, 3) in RGB order, each under its title, a row of eight at a time."""
+    count, height, width, _ = images.shape
+    rows = -(-count // ROW)
+    figure = _figure(1.4 * ROW, (1.4 * height / width + 0.45) * rows)
+    for axes in figure.subplots(rows, ROW, squeeze=False).flat:
+        axes.axis('off')
+    for axes, image, title in zip(figure.axes, images, titles, strict=False):
+        axes.imshow(image)
+        lines = [_short(line, 16) for line in title.splitlines()]
+        axes.set_title('\n'.join(lines), fontsize='small', pad=3)
     return _saved(figure, path)
 
 

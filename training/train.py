@@ -4,11 +4,12 @@
 Train a SqueezeNet from a recipe in YAML.
 
 Any value of the recipe can be given on the command line instead. A run leaves in its folder
-(``--trainer.default_root_dir``) its configuration, metrics.csv, curves.png and two checkpoints,
-``best`` and ``last``; ``--ckpt_path`` goes on from one of them. It computes in bf16 where the
-processor or the GPU has that, unless ``--trainer.precision`` says otherwise. Under torchrun
-several processes share each step's pictures: with gloo on CPUs, nccl on GPUs. Each normalises its
-own share; the checkpoint has the first one's means and variances.
+(``--trainer.default_root_dir``) its configuration, metrics.csv, curves.png, some pictures as it
+sees them (pictures.png) and two checkpoints, ``best`` and ``last``; ``--ckpt_path`` goes on from
+one of them. It computes in bf16 where the processor or the GPU has that, unless
+``--trainer.precision`` says otherwise. Under torchrun several processes share each step's
+pictures: with gloo on CPUs, nccl on GPUs. Each normalises its own share; the checkpoint has the
+first one's means and variances.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from training import interrupt, precision, processes
 from training.architecture import Architecture
 from training.data import PictureData
 from training.export import load_description
+from training.first_batch import FirstBatch
 from training.learner import Learner
 
 EXAMPLES = """examples:
@@ -91,7 +93,14 @@ class Cli(LightningCLI):
             kwargs['precision'] = precision.of_trainer(self.config.trainer.accelerator)
         return super().instantiate_trainer(
             logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
-            callbacks=[*chosen, best, last, LearningRateMonitor('epoch'), *bar],
+            callbacks=[
+                *chosen,
+                best,
+                last,
+                LearningRateMonitor('epoch'),
+                FirstBatch(Path(root) / 'pictures.png'),
+                *bar,
+            ],
             use_distributed_sampler=False,  # the data has its own
             **processes.settings(),
             **kwargs,

@@ -32,7 +32,7 @@ def one_thread() -> None:
 
 @pytest.fixture
 def curves() -> None:
-    """Ask for the curves that a run draws at its end."""
+    """Ask for what a run draws: its first pictures, and its curves at the end."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,7 @@ def no_other_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     from training import plots
 
     monkeypatch.setattr(plots, 'curves', lambda *_: None)
+    monkeypatch.setattr(plots, 'pictures', lambda *_: None)
 
 
 class Killed(Exception):

@@ -29,9 +29,11 @@ from training.pictures import read_split  # noqa: E402
 from training.sources import ArchiveSource  # noqa: E402
 
 RECIPES = Path(train.__file__).parent / 'recipes'
-HOW = Augmentation(shift=4, flip=True, erase=6, mix=0.5, seed=1)
-OPTIONS = ['--seed', '1', '--erase', '6', '--mix', '0.5', '--epochs', '3']
-RECIPE = {'data__erase': '6', 'data__mix': '0.5'}
+HOW = Augmentation(4, True, 6, 0.5, seed=1, zoom=0.2, turn=10.0, light=0.1)
+CHANGES = {'erase': '6', 'mix': '0.5', 'zoom': '0.2', 'turn': '10.0', 'light': '0.1'}
+OPTIONS = ['--seed', '1', '--epochs', '3', *(f'--{k}={v}' for k, v in CHANGES.items())]
+RECIPE = {f'data__{k}': v for k, v in CHANGES.items()}
+DATA = {k: float(v) for k, v in CHANGES.items()} | {'seed': 1, 'erase': 6}
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +72,7 @@ def test_answers_are_the_teacher_s_to_each_picture_as_it_is_changed_in_each_epoc
 
 def test_the_trainer_sees_what_the_teacher_saw(told: Path, teacher: Path, colors: Path) -> None:
     """Asked anew about the trainer's batches, in an epoch after the last, it answers the same."""
-    data = PictureData(str(colors), seed=1, erase=6, mix=0.5, answers=str(told))
+    data = PictureData(str(colors), answers=str(told), **DATA)
     data.trainer = SimpleNamespace(
         current_epoch=4, global_rank=0, world_size=1, num_devices=1, training=True
     )
@@ -87,7 +89,7 @@ def test_the_trainer_sees_what_the_teacher_saw(told: Path, teacher: Path, colors
 
 def test_on_a_gpu_nothing_comes_from_the_processor_in_each_step(told: Path, colors: Path) -> None:
     """It would have to wait for it. A make-believe GPU refuses to mix what lies on both."""
-    data = PictureData(str(colors), seed=1, erase=6, mix=0.5, answers=str(told))
+    data = PictureData(str(colors), answers=str(told), **DATA)
     data.trainer = SimpleNamespace(
         current_epoch=0, global_rank=0, world_size=1, num_devices=1, training=True
     )
@@ -184,7 +186,7 @@ def test_teachers_that_know_some_pictures_are_refused(
 
 
 def test_mirror_images_are_asked_about_too(teacher: Path) -> None:
-    still = replace(HOW, shift=0, flip=False, erase=0, mix=0.0)
+    still = Augmentation(shift=0, flip=False, erase=0, mix=0.0, seed=1)
     images = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8)
     alone, both = (
         answers.answer([load(str(teacher))], of, still, 1).float()
@@ -254,6 +256,19 @@ def test_answers_for_another_recipe_are_refused(told: Path, colors: Path) -> Non
         answers.read(str(told), source, 24, HOW)
 
 
+def test_answers_of_before_a_change_was_possible_are_to_unchanged_pictures(
+    told: Path, colors: Path, tmp_path: Path
+) -> None:
+    with np.load(told) as found:
+        kept = {key: found[key] for key in found if key not in ('zoom', 'turn', 'light')}
+    np.savez(path := tmp_path / 'earlier.npz', **kept)
+    still = replace(HOW, zoom=0.0, turn=0.0, light=0.0)
+    source = ArchiveSource(str(colors))
+    assert answers.read(str(path), source, 32, still).numpy() == pytest.approx(kept['answers'])
+    with pytest.raises(DataError, match=r'other zoom \(0.0\) than the recipe has \(0.2\)'):
+        answers.read(str(path), source, 32, HOW)
+
+
 @pytest.mark.parametrize('damage', ['cut', 'text', 'other', 'shape', 'empty', 'gone'])
 def test_a_file_of_no_answers_is_refused(
     told: Path, colors: Path, tmp_path: Path, damage: str
@@ -307,7 +322,9 @@ def test_teachers_of_two_sizes_are_refused(
     assert not out.exists()
 
 
-@pytest.mark.parametrize('wrong', [['--shift', '32'], ['--mix', '2'], ['--erase', '-1']])
+@pytest.mark.parametrize(
+    'wrong', [['--shift', '32'], ['--mix', '2'], ['--erase', '-1'], ['--turn', '200']]
+)
 def test_changes_that_can_not_be_are_refused(
     teacher: Path,
     colors: Path,

@@ -16,6 +16,7 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 pytest.importorskip('pytorch_lightning')
 
 from sqz_perception.errors import DataError  # noqa: E402
+from training.augmentation import change  # noqa: E402
 from training.data import PictureData  # noqa: E402
 
 
@@ -74,6 +75,16 @@ def test_streamed_pictures_are_cut_anew_in_each_epoch(colors: Path) -> None:
 
     assert torch.equal(epoch(0), epoch(0))
     assert not torch.equal(epoch(0), epoch(1))
+
+
+def test_streamed_pictures_are_turned_and_lit_but_not_scaled_again(colors: Path) -> None:
+    data = prepared(colors, memory_gib=0, workers=0, zoom=0.5, turn=20.0, light=0.3)
+    batch = next(iter(data.train_dataloader()))
+    images, _ = data.on_after_batch_transfer(batch, 0)
+    drawn = data.drawn.changes[batch[2]]
+    assert drawn.warp[:, :, 0].norm(dim=1).tolist() == pytest.approx([1] * 16)  # turned only
+    assert (drawn.warp != torch.eye(2, 3)).any()
+    assert torch.equal(images, change(batch[0], torch.arange(16), drawn))
 
 
 def pixels(images: torch.Tensor) -> list[bytes]:

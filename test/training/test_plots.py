@@ -29,7 +29,7 @@ POINTS = [
 def assert_png(figure: Any, path: Path) -> None:
     """Fail unless ``path`` is a picture of the figure's size with something in it."""
     picture = cv2.imread(str(path))
-    width, height = (figure.get_size_inches() * figure.dpi).astype(int)
+    width, height = (figure.get_size_inches() * figure.dpi).round().astype(int)
     assert picture.shape == (height, width, 3)
     assert picture.std() > 5
 
@@ -61,6 +61,23 @@ def test_curves_show_each_epoch(metrics: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [2, 1.5, 1])
     assert len(rate.lines) == 1  # the other one is the same
     np.testing.assert_allclose(rate.lines[0].get_xydata().T, [[0, 1, 2], [0.3, 0.2, 0.1]])
+
+
+@pytest.mark.usefixtures('curves')
+def test_pictures_are_shown_under_their_titles(tmp_path: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (11, 12, 16, 3), np.uint8)
+    titles = [f'class {i}\nand another one of a long name' for i in range(11)]
+    figure = plots.pictures(images, titles, tmp_path / 'pictures.png')
+    assert_png(figure, tmp_path / 'pictures.png')
+    for axes, image, title in zip(figure.axes, images, titles, strict=False):
+        np.testing.assert_array_equal(axes.images[0].get_array(), image)
+        first, second = axes.get_title().splitlines()
+        assert first == title.splitlines()[0]
+        assert second.startswith('and another')
+        assert len(second) <= 16
+    assert sum(bool(axes.images) for axes in figure.axes) == 11
+    boxes = extents(figure, [axes.title for axes in figure.axes[:11]])
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_rates_that_differ_are_all_shown(metrics: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from training.learner import rate_share  # noqa: E402
 def test_a_run_learns_and_leaves_what_export_needs(colors: Path, tmp_path: Path) -> None:
     cli = train.train(arguments(colors, tmp_path, 4))
     assert cli.trainer.callback_metrics['val/top1'] == 1
-    left = {'best.ckpt', 'last.ckpt', 'metrics.csv', 'curves.png'}
+    left = {'best.ckpt', 'last.ckpt', 'metrics.csv', 'curves.png', 'pictures.png'}
     assert left <= {p.name for p in tmp_path.iterdir()}
     rows = list(csv.DictReader((tmp_path / 'metrics.csv').open()))
     assert [row['epoch'] for row in rows if row['val/top1']] == ['0', '1', '2', '3']
