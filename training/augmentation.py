@@ -234,9 +234,11 @@ def relight(images: Tensor, light: Tensor) -> Tensor:
     brightness, contrast, saturation = light[:, :, None, None, None].unbind(1)
     values = images.float()
     grey = sum(share * values[..., i, None] for i, share in enumerate(LUMA))
-    values = grey + saturation * (values - grey)
     mean = grey.mean((1, 2), keepdim=True)
-    return _bytes(brightness * (mean + contrast * (values - mean)))
+    # brightness * (mean + contrast * (grey + saturation * (values - grey) - mean)), in fewer passes
+    kept = brightness * contrast
+    around = kept * (1 - saturation) * grey + brightness * (1 - contrast) * mean
+    return _bytes(values.mul_(kept * saturation).add_(around))
 
 
 def _bytes(values: Tensor) -> Tensor:
