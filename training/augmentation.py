@@ -235,7 +235,7 @@ def relight(images: Tensor, light: Tensor) -> Tensor:
     values = images.float()
     grey = sum(share * values[..., i, None] for i, share in enumerate(LUMA))
     mean = grey.mean((1, 2), keepdim=True)
-    # brightness * (mean + contrast * (grey + saturation * (values - grey) - mean)), in fewer passes
+    # brightness * (mean + contrast * (grey + saturation * (values - grey) - mean)), fewer passes
     kept = brightness * contrast
     around = kept * (1 - saturation) * grey + brightness * (1 - contrast) * mean
     return _bytes(values.mul_(kept * saturation).add_(around))
