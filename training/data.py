@@ -109,7 +109,17 @@ class PictureData(LightningDataModule):
                 'several, counted from 0, can be left out, as with --data.parts 4 '
                 '--data.leave_out 3'
             )
-        self.augmentation = Augmentation(shift, flip, erase, mix, seed, parts, zoom, turn, light)
+        self.augmentation = Augmentation(
+            shift=shift,
+            flip=flip,
+            erase=erase,
+            mix=mix,
+            seed=seed,
+            parts=parts,
+            zoom=zoom,
+            turn=turn,
+            light=light,
+        )
         self.left_out = None if leave_out is None else (leave_out, parts)
         self.augmentation.check(size)
         self.source = SOURCES[source](path)
@@ -173,14 +183,22 @@ class PictureData(LightningDataModule):
         return self._loader('val', None, batch_sampler=in_batches(count, most, self._share()))
 
     def sample(self, count: int) -> Tensor:
-        """Return some pictures that are trained on, at most so many: uint8 (N, S, S, 3), RGB."""
-        trained = self._trained()
+        """
+        Return some pictures as training sees them first, at most so many: uint8 (N, S, S, 3), RGB.
+
+        What is left as it is has other means and deviations than what is moved, mixed and erased.
+        """
+        trained, whole = self._trained(), None
         order = torch.randperm(len(trained), generator=seeded(self.seed, 0))
-        which = trained[order[:count]].tolist()
-        if not self.streamed:
-            return self.splits['train'].__getitems__(which)[0]
-        batch = Streamed(self.source, 'train', self.size).__getitems__(which)
-        return self.on_before_batch_transfer(batch, 0)[0]
+        which = trained[order[:count]]
+        if self.streamed:
+            crop = RandomCrop(self.size, self.seed, ShuffleByEpoch(trained, self.seed))
+            batch = Streamed(self.source, 'train', self.size, crop).__getitems__(which.tolist())
+            images = self.on_before_batch_transfer(batch, 0)[0]
+        else:
+            images = self.splits['train'].images[which]
+            whole = self.splits['train'].images if self.augmentation.mix else None
+        return change(images, which, self._changes(0), whole)
 
     def on_before_batch_transfer(self, batch: Batch | DataError, dataloader_idx: int) -> Batch:
         """Raise the DataError that a batch has become."""
@@ -218,16 +236,19 @@ class PictureData(LightningDataModule):
         last = self.drawn
         if last and (last.number, last.device) == (epoch, device):
             return last
-        how = self.augmentation
-        if self.streamed:  # random crops have moved and scaled them
-            how = replace(how, shift=0, zoom=0.0)
-        changes = draw(len(self.source.split('train')), self.size, how, epoch).to(device)
+        changes = self._changes(epoch).to(device)
         pasted = last.pasted if last and last.device == device else None
         if self.augmentation.mix and not pasted:
             pasted = self.splits['train'].to(device)
         answers = self.answered[:, epoch].to(device) if self.answers else None
         self.drawn = Epoch(epoch, device, changes, pasted, answers)
         return self.drawn
+
+    def _changes(self, epoch: int) -> Changes:
+        how = self.augmentation
+        if self.streamed:  # random crops have moved and scaled them
+            how = replace(how, shift=0, zoom=0.0)
+        return draw(len(self.source.split('train')), self.size, how, epoch)
 
     def _loader(self, split: str, crop: RandomCrop | None, **how: Any) -> DataLoader:
         how['pin_memory'] = torch.cuda.is_available()  # else each copy waits for the GPU

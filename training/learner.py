@@ -37,7 +37,8 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's 
 # Nats. A network that was there is ruined, though its loss may come back to ln(classes).
 MOST = 1e6
 CHECKED = 50  # steps at once: to look at a number is to wait for the GPU
-SETTLING = 256  # pictures that tell norms their mean and deviation
+# What tells norms their mean and deviation: so many pictures, or so many pixels if that is less.
+SETTLING = (1024, 2**24)
 
 
 class Learner(LightningModule):
@@ -180,7 +181,10 @@ class Learner(LightningModule):
         """Let norms that a file had not normalise, before any other process takes them over."""
         if stage != 'fit' or not self.new_norms:
             return
-        settle(self.net, self.normalised(self.trainer.datamodule.sample(SETTLING)))
+        most, pixels = SETTLING
+        side = self.description['size'] * self.enlarge
+        pictures = self.trainer.datamodule.sample(min(most, pixels // side**2))
+        settle(self.net, self.normalised(pictures))
         if self.new_head:
             self.net.reset_head()
         self.new_norms = False
