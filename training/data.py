@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from sqz_perception.errors import DataError
 from training import answers as teacher
 from training.augmentation import Augmentation, Changes, RandomCrop, change, draw, mix_targets
-from training.order import Share, ShuffleByEpoch, in_batches, part_of, seeded
+from training.order import Share, ShuffleByEpoch, in_batches, part_of
 from training.pictures import Batch, Pictures, Streamed, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
@@ -188,17 +188,16 @@ class PictureData(LightningDataModule):
 
         What is left as it is has other means and deviations than what is moved, mixed and erased.
         """
-        trained, whole = self._trained(), None
-        order = torch.randperm(len(trained), generator=seeded(self.seed, 0))
-        which = trained[order[:count]]
+        order = ShuffleByEpoch(self._trained(), self.seed)  # every process has the same
+        which, changes = list(order)[:count], self._changes(0)
         if self.streamed:
-            crop = RandomCrop(self.size, self.seed, ShuffleByEpoch(trained, self.seed))
-            batch = Streamed(self.source, 'train', self.size, crop).__getitems__(which.tolist())
-            images = self.on_before_batch_transfer(batch, 0)[0]
-        else:
-            images = self.splits['train'].images[which]
-            whole = self.splits['train'].images if self.augmentation.mix else None
-        return change(images, which, self._changes(0), whole)
+            crop = RandomCrop(self.size, self.seed, order)
+            batch = Streamed(self.source, 'train', self.size, crop).__getitems__(which)
+            images, *_ = self.on_before_batch_transfer(batch, 0)
+            return change(images, torch.tensor(which), changes)
+        pictures = self.splits['train']
+        images, _, numbers = pictures.__getitems__(which)
+        return change(images, numbers, changes, pictures.images if self.augmentation.mix else None)
 
     def on_before_batch_transfer(self, batch: Batch | DataError, dataloader_idx: int) -> Batch:
         """Raise the DataError that a batch has become."""

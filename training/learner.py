@@ -183,7 +183,7 @@ class Learner(LightningModule):
             return
         most, pixels = SETTLING
         side = self.description['size'] * self.enlarge
-        pictures = self.trainer.datamodule.sample(min(most, pixels // side**2))
+        pictures = self.trainer.datamodule.sample(max(1, min(most, pixels // side**2)))
         settle(self.net, self.normalised(pictures))
         if self.new_head:
             self.net.reset_head()
