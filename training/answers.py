@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, fields
 from itertools import product
 from pathlib import Path
@@ -31,10 +31,11 @@ from tqdm import tqdm
 from sqz_perception.errors import DataError
 from training import command
 from training.augmentation import Augmentation, add_options, change, draw, of_options
+from training.compiled import compiled
 from training.learner import Learner, load
 from training.order import part_of
 from training.pictures import read_split
-from training.precision import autocast
+from training.precision import autocast, openvino_hint
 from training.sources import SOURCES, Source
 
 EXAMPLES = """\
@@ -135,27 +136,52 @@ def answer(
     answer about that only. With ``mirror`` the mean is over the pictures and their mirror images.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    for teacher in teachers:
-        teacher.to(device).eval()
     count, size = images.shape[:2]
+    most = min(count, BATCH[device.type])
+    asking = {teacher: _asking(teacher, most, device) for teacher in teachers}
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
-    images, arithmetic = images.to(device), autocast(device)
+    images = images.to(device)
     everything = torch.arange(count, device=device)
     bar = tqdm(total=epochs * count, desc='asking', unit=' pictures')
     for epoch, part in product(range(epochs), range(how.parts)):
         changes = draw(count, size, how, epoch).to(device)
         own = everything[part_of(everything, how.parts) == part]
         asked = [t for t in teachers if t.description['left_out'] in (None, [part, how.parts])]
-        for which in own.split(BATCH[device.type]):
+        for which in own.split(most):
             batch = change(images[which], which, changes, images)
-            with arithmetic:
-                seen = [batch, batch.flip(2)] if mirror else [batch]
-                logits = [teacher(view) for teacher in asked for view in seen]
+            seen = [batch, batch.flip(2)] if mirror else [batch]
+            logits = [asking[teacher](view) for teacher in asked for view in seen]
             answers[which.cpu(), epoch] = torch.stack(logits).mean(0).half().cpu()
             bar.update(len(which))
     bar.close()
     return answers
+
+
+def _asking(teacher: Learner, count: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return a function from pictures on ``device``, (N, S, S, 3), N <= count, to logits."""
+    if device.type == 'cpu':
+        return _on_processor(teacher, count)
+    teacher.to(device).eval()
+    arithmetic = autocast(device)
+
+    def ask(batch: Tensor) -> Tensor:
+        with arithmetic:
+            return teacher(batch)
+
+    return ask
+
+
+def _on_processor(teacher: Learner, count: int) -> Callable[[Tensor], Tensor]:
+    size = teacher.description['size']
+    pictures = torch.zeros(count, size, size, 3, dtype=torch.uint8)
+    run = compiled(teacher, pictures, INFERENCE_PRECISION_HINT=openvino_hint())
+
+    def ask(batch: Tensor) -> Tensor:
+        pictures[: len(batch)] = batch  # it is compiled for so many at once
+        return run(pictures)[: len(batch)]
+
+    return ask
 
 
 def write(path: Path, answers: Tensor, source: Source, size: int, how: Augmentation) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from training.compiled import compiled
 from training.learner import Learner
 from training.precision import autocast
 
@@ -55,14 +57,10 @@ def in_turns(calls: Sequence[Call], rounds: int, times: int, title: str) -> list
 
 
 def _forward(learner: Learner) -> Call:
-    import openvino as ov
-
     size = learner.description['size']
     picture = torch.zeros(1, 3, size, size)
-    model = ov.convert_model(learner.net.eval(), example_input=picture)
     settings = {'INFERENCE_NUM_THREADS': THREADS, 'INFERENCE_PRECISION_HINT': 'f32'}
-    request = ov.Core().compile_model(model, 'CPU', settings).create_infer_request()
-    return lambda: request.infer([picture.numpy()])
+    return partial(compiled(learner.net, picture, **settings), picture)
 
 
 def _step(learner: Learner) -> Call:

@@ -72,12 +72,12 @@ def choose(runtime: Runtime, model: Model) -> Choice:
 
 def _choose_backend(wanted: str) -> tuple[str, str]:
     if wanted != 'auto':
-        _require(wanted)
+        require(wanted)
         return wanted, 'asked for'
     reasons: list[str] = []
     for name in BACKENDS:
         try:
-            _require(name)
+            require(name)
         except BackendUnavailable as error:
             reasons.append(str(error))
             continue
@@ -112,7 +112,8 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f'sqz_perception.inference.{name}')
 
 
-def _require(name: str) -> None:
+def require(name: str) -> None:
+    """Import a runtime. Raises BackendUnavailable where it can't be, or is none of BACKENDS."""
     if name not in BACKENDS:
         known = ', '.join(('auto', *BACKENDS))
         raise BackendUnavailable(f'no backend is called {name!r}; choose one of {known}')
