@@ -78,13 +78,11 @@ def peer(model: Model, pictures: Pictures) -> dict[str, Backend]:
     except ImportError:
         say('int8: without the peer, which pip install nncf would add')
         return {}
-    import openvino as ov
-
     nncf.set_log_level(logging.ERROR)
     say(f'int8: NNCF calibrates on {len(pictures)} pictures')
     with redirect_stdout(sys.stderr):
         quantised = nncf.quantize(
-            ov.Core().read_model(to_onnx(model).SerializeToString()),
+            openvino.core().read_model(to_onnx(model).SerializeToString()),
             nncf.Dataset([picture[None] for picture in pictures]),
             preset=nncf.QuantizationPreset.PERFORMANCE,
             subset_size=len(pictures),

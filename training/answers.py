@@ -138,7 +138,8 @@ def answer(
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     count, size = images.shape[:2]
     most = min(count, BATCH[device.type])
-    asking = {teacher: _asking(teacher, most, device) for teacher in teachers}
+    bar = tqdm(teachers, 'preparing', unit=' teachers')
+    asking = {teacher: _asking(teacher, most, device) for teacher in bar}
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
     images = images.to(device)

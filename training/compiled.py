@@ -25,10 +25,12 @@ def compiled(net: nn.Module, inputs: Tensor, **settings: Any) -> Callable[[Tenso
     BackendUnavailable where OpenVINO is missing.
     """
     require('openvino')
-    import openvino as ov
+    from openvino import convert_model
 
-    model = ov.convert_model(torch.export.export(net.eval(), (inputs,)))
-    request = ov.Core().compile_model(model, 'CPU', settings).create_infer_request()
+    from sqz_perception.inference.openvino import core
+
+    model = convert_model(torch.export.export(net.eval(), (inputs,)))
+    request = core().compile_model(model, 'CPU', settings).create_infer_request()
 
     def answer(given: Tensor) -> Tensor:
         request.infer([given.numpy()])

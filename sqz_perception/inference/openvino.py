@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import onnx
 import openvino
@@ -17,16 +19,27 @@ DEVICE = 'CPU'
 HINTS = {'int8': 'f32', 'bf16': 'bf16', 'fp32': 'f32'}  # fastest first
 
 
+@cache
+def core() -> openvino.Core:
+    """
+    Return OpenVINO's entry, one for the whole process.
+
+    Each brings a stack for the thread's signals along. When it goes, the stack goes too, but of
+    several the thread may keep on to one that is gone: the next Ctrl-C then ends in a crash.
+    """
+    return openvino.Core()
+
+
 def precisions() -> tuple[str, ...]:
     """Return what this processor runs, fastest first."""
-    found = openvino.Core().get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
+    found = core().get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
     return tuple(name for name in HINTS if name.upper() in found)
 
 
 def build(model: onnx.ModelProto, precision: str, threads: int) -> Backend:
     """Return ``model`` compiled for this processor. Raises a BackendError."""
     try:
-        read = openvino.Core().read_model(model.SerializeToString())
+        read = core().read_model(model.SerializeToString())
     except RuntimeError as error:
         raise BackendFailed(f'OpenVINO refused the model: {_first_line(error)}') from error
     return compiled(read, precision, threads)
@@ -42,7 +55,7 @@ def compiled(model: openvino.Model, precision: str, threads: int) -> Backend:
     if threads:
         settings['INFERENCE_NUM_THREADS'] = threads
     try:
-        return _OpenVino(openvino.Core().compile_model(model, DEVICE, settings), precision)
+        return _OpenVino(core().compile_model(model, DEVICE, settings), precision)
     except RuntimeError as error:
         raise BackendFailed(f'OpenVINO refused the model: {_first_line(error)}') from error
 

@@ -388,8 +388,13 @@ def test_arguments_that_ros_refuses(start: Any, models: Any, remap: str) -> None
     assert 'Traceback' not in process.output
 
 
+@pytest.mark.parametrize('swaps', [0, 3])
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_quietly(classifier: Process, client: Client, how: signal.Signals) -> None:
+def test_it_ends_quietly(
+    classifier: Process, client: Client, how: signal.Signals, swaps: int
+) -> None:
+    for _ in range(swaps):
+        assert client.call(Trigger, 'update_model').success
     classify_one(client)
     assert classifier.stop(how) == 0
     assert 'Traceback' not in classifier.output

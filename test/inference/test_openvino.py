@@ -1,0 +1,47 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO in a process that goes on: models come and go, and Ctrl-C still ends it well."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SWAPPED = """
+import signal, threading
+import numpy as np
+from sqz_perception.inference.backend import Runtime
+from sqz_perception.inference.classifier import load
+from sqz_perception.resources import default_model
+
+def new():
+    return load(default_model(), Runtime('openvino', 'fp32', 1))
+
+def swap():
+    global running
+    running = new()
+
+running = new()
+for _ in range({here}):
+    swap()
+thread = threading.Thread(target=swap)
+thread.start()
+thread.join()
+del running
+signal.signal(signal.SIGINT, lambda *_: print('handled'))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize('swaps', [0, 1, 2])
+def test_a_signal_after_swaps_does_not_crash(swaps: int) -> None:
+    """Each ``Core`` has a stack for signals of its own, and may leave it in use when it goes."""
+    done = subprocess.run(
+        [sys.executable, '-c', SWAPPED.format(here=swaps)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.stdout.strip(), done.returncode) == ('handled', 0), done.stderr
