@@ -138,8 +138,7 @@ def answer(
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     count, size = images.shape[:2]
     most = min(count, BATCH[device.type])
-    bar = tqdm(teachers, 'preparing', unit=' teachers')
-    asking = {teacher: _asking(teacher, most, device) for teacher in bar}
+    asking = {t: _asking(t, most, device) for t in tqdm(teachers, 'preparing', unit=' teachers')}
     classes = len(teachers[0].description['labels'])
     answers = torch.empty(count, epochs, classes, dtype=torch.float16)
     images = images.to(device)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sqz_perception.inference.backend import require
+from sqz_perception.inference import backend
 
 
 def compiled(net: nn.Module, inputs: Tensor, **settings: Any) -> Callable[[Tensor], Tensor]:
@@ -24,13 +24,11 @@ def compiled(net: nn.Module, inputs: Tensor, **settings: Any) -> Callable[[Tenso
     It takes tensors of the shape and the type of ``inputs``. ``settings`` are OpenVINO's. Raises
     BackendUnavailable where OpenVINO is missing.
     """
-    require('openvino')
-    from openvino import convert_model
-
-    from sqz_perception.inference.openvino import core
+    runtime = backend.module('openvino')
+    from openvino import convert_model  # only now: the runtime's module keeps it from reporting
 
     model = convert_model(torch.export.export(net.eval(), (inputs,)))
-    request = core().compile_model(model, 'CPU', settings).create_infer_request()
+    request = runtime.core().compile_model(model, runtime.DEVICE, settings).create_infer_request()
 
     def answer(given: Tensor) -> Tensor:
         request.infer([given.numpy()])

@@ -10,7 +10,6 @@ a runtime that was asked for by name and can't be had is an error.
 from __future__ import annotations
 
 import importlib
-import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
@@ -60,7 +59,7 @@ class Choice:
 
     def build(self, model: onnx.ModelProto, threads: int) -> Backend:
         """Return ``model`` ready to run. Raises a BackendError."""
-        return _module(self.name).build(model, self.precision, threads)
+        return module(self.name).build(model, self.precision, threads)
 
 
 def choose(runtime: Runtime, model: Model) -> Choice:
@@ -72,12 +71,12 @@ def choose(runtime: Runtime, model: Model) -> Choice:
 
 def _choose_backend(wanted: str) -> tuple[str, str]:
     if wanted != 'auto':
-        require(wanted)
+        module(wanted)
         return wanted, 'asked for'
     reasons: list[str] = []
     for name in BACKENDS:
         try:
-            require(name)
+            module(name)
         except BackendUnavailable as error:
             reasons.append(str(error))
             continue
@@ -86,7 +85,7 @@ def _choose_backend(wanted: str) -> tuple[str, str]:
 
 
 def _choose_precision(name: str, wanted: str, model: Model) -> tuple[str, str]:
-    runs = _module(name).precisions()
+    runs = module(name).precisions()
     inexact = not adds_int8_exactly(largest_level(model))
     if wanted == 'auto':
         if runs[0] != 'int8' or (runs_in_int8(model) and not inexact):
@@ -102,26 +101,19 @@ def _choose_precision(name: str, wanted: str, model: Model) -> tuple[str, str]:
     return wanted, 'asked for'
 
 
-def _module(name: str) -> ModuleType:
+def module(name: str) -> ModuleType:
     """
-    Return the module of a runtime.
+    Return the module of a runtime, the one that imports it.
 
     It has ``precisions()``, what it runs on this processor, fastest first, and
-    ``build(model, precision, threads)``.
+    ``build(model, precision, threads)``. Raises BackendUnavailable where the runtime can't be
+    imported, or is none of BACKENDS.
     """
-    return importlib.import_module(f'sqz_perception.inference.{name}')
-
-
-def require(name: str) -> None:
-    """Import a runtime. Raises BackendUnavailable where it can't be, or is none of BACKENDS."""
     if name not in BACKENDS:
         known = ', '.join(('auto', *BACKENDS))
         raise BackendUnavailable(f'no backend is called {name!r}; choose one of {known}')
-    # Else OpenVINO reports each import to its maker: over the network, from a process forked off
-    # this one, under an id that it leaves in the home folder. No robot should do that unasked.
-    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     try:
-        importlib.import_module(name)
+        return importlib.import_module(f'sqz_perception.inference.{name}')
     except ImportError as error:
         raise BackendUnavailable(
             f'{name} cannot be imported ({error}); pip install {name}'

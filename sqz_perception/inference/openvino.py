@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import numpy as np
 import onnx
-import openvino
 from numpy.typing import NDArray
 
 from sqz_perception.errors import BackendFailed
 from sqz_perception.inference.backend import Backend
+
+# Else OpenVINO reports each import to its maker: over the network, from a process forked off
+# this one, under an id that it leaves in the home folder. No robot should do that unasked.
+sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
 
 DEVICE = 'CPU'
 # Our word for a precision: OpenVINO's for the layers that the graph does not quantise.

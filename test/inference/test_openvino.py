@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +47,14 @@ def test_a_signal_after_swaps_does_not_crash(swaps: int) -> None:
         timeout=300,
     )
     assert (done.stdout.strip(), done.returncode) == ('handled', 0), done.stderr
+
+
+@pytest.mark.parametrize('name', ['sqz_perception.inference.openvino', 'benchmarks.int8'])
+def test_openvino_does_not_report_its_import(tmp_path: Path, name: str) -> None:
+    """It does so through a package of its own; this one would end the process."""
+    (tmp_path / 'openvino_telemetry.py').write_text('raise SystemExit("reported")')
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    code = f'import {name}, openvino.tools.ovc'
+    subprocess.run(
+        [sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': path}, check=True
+    )
