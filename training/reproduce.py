@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         choices=[*groups, *(experiment.name for experiment in every())],
         metavar='GROUP_OR_ROW',
         default=groups,
-        help=f'groups of rows ({", ".join(groups)}), or rows by their names in the table',
+        help=f'what to run: groups of rows ({", ".join(groups)}), or rows by their names in the '
+        'table, which tells of all that are done',
     )
     parser.add_argument(
         '--seeds', type=at_least_one, default=3, help='at most, for each experiment'
@@ -84,28 +85,31 @@ def _reproduce(options: argparse.Namespace) -> None:
         return
     epochs = options.epochs or recipe_epochs()
     runs = with_needed(
-        [
-            Run(experiment, seed, options.output, epochs)
-            for experiment in experiments
-            for seed in experiment.seeds[: options.seeds]
-        ]
+        [run for each in experiments for run in runs_of(each, options, epochs)[: options.seeds]]
     )
     if options.list:
         print(*(f'{"done" if run.done else "open"}  {run.folder}' for run in runs), sep='\n')
         return
     Archive(options.data).classes('train')  # refused before the first run, not in each
-    for run in runs:
+    # A table of the chosen alone would replace that of all.
+    told = [run for each in every() for run in runs_of(each, options, epochs)]
+    for run in told:
         run.check()
     begun = [] if options.table else [run for run in runs if not run.done]
     with command.ended_by_sigterm():
         failed = carry_out(begun, options)
-    done = [run for run in runs if run.done]
+    done = [run for run in told if run.done]
     if options.table and not done:
         raise DataError(f'no run in {options.output} is done; leave out --table')
     if done:
         tell(done, options.output)
     if failed:
         raise TrainingError(f'{len(failed)} of {len(runs)} runs failed; the first: {failed[0]}')
+
+
+def runs_of(experiment: Experiment, options: argparse.Namespace, epochs: int) -> list[Run]:
+    """Return the runs of an experiment, one for each of its seeds."""
+    return [Run(experiment, seed, options.output, epochs) for seed in experiment.seeds]
 
 
 def with_needed(runs: Sequence[Run]) -> list[Run]:

@@ -102,7 +102,10 @@ def test_runs_are_done_once_and_become_a_table(
     assert reproduce.main([*line, '--list']) == 0
     assert capsys.readouterr().out.count('done  ') == 3
     assert reproduce.main([*line, '--table']) == 0
-    assert capsys.readouterr().out.startswith(f'| {COLUMNS[0]} |')
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f'| {COLUMNS[0]} |')
+    assert reproduce.main([*line, '--only', BASE.name]) == 0
+    assert capsys.readouterr().out == printed.out  # of all that is done
     assert reproduce.main(line) == 0
     assert [result.stat().st_mtime_ns for result in results] == written
     capsys.readouterr()
