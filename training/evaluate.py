@@ -99,17 +99,21 @@ def truth(names: Sequence[str], labels: Sequence[str]) -> list[int]:
     ]
 
 
+def chosen(archive: Archive, limit: int = 0) -> tuple[str, ...]:
+    """Return the pictures to measure with, at most ``limit`` (0: all) taken evenly from them."""
+    names = archive.names
+    if archive.part('train') and archive.part('val'):
+        names = archive.part('val')
+    return evenly(names, limit) if limit else names
+
+
 def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
     """
     Classify the pictures of ``archive``, at most ``limit`` (0: all) taken evenly from them.
 
     Raises DataError for a picture that can't be decoded or whose class is unknown.
     """
-    names = archive.names
-    if archive.part('train') and archive.part('val'):
-        names = archive.part('val')
-    if limit:
-        names = evenly(names, limit)
+    names = chosen(archive, limit)
     classes = truth(names, model.labels)
     answers, milliseconds = [], []
     for name in tqdm(names, 'evaluating', unit=' pictures', disable=None):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 from training.metrics import epochs
 from training.plot_labels import place
 from training.reliability import BINS, bins, calibration_error
+
+if TYPE_CHECKING:
+    from training.robustness import Change, Right
 
 DPI = 200
 ROW = 8  # pictures
@@ -235,6 +238,28 @@ def reliability(scores: NDArray[np.float64], right: NDArray[np.bool_], path: Pat
     counts.legend(fontsize='small')
     error = 100 * calibration_error(scores, right)
     shares.set_title(f'{len(scores):,} pictures, calibration error {error:.1f} %')
+    return _saved(figure, path)
+
+
+def robustness(changes: Sequence[Change], found: Mapping[str, Right], path: Path) -> Figure:
+    """Draw how much each model has right, a panel for each change; a dotted line: no change."""
+    columns = 4
+    rows = -(-(len(changes) + 1) // columns)  # one is for the legend
+    figure = _figure(3 * columns, 2.6 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for axes, change in zip(panels, changes, strict=False):
+        for i, (name, right) in enumerate(found.items()):
+            own = right[change.name]
+            marker = MARKERS[i % len(MARKERS)]
+            axes.plot([*own], [*own.values()], marker=marker, markersize=4, label=name)
+        axes.axvline(change.none, color='gray', linestyle=':')
+        axes.set_title(f'{change.name}, {change.unit}', fontsize='medium')
+        axes.grid(alpha=0.3)
+    for axes in figure.axes[len(changes) :]:
+        axes.axis('off')
+    for axes in figure.axes[::columns]:
+        axes.set_ylabel('right, %')
+    figure.axes[len(changes)].legend(*figure.axes[0].get_legend_handles_labels(), loc='center')
     return _saved(figure, path)
 
 

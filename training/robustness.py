@@ -1,0 +1,213 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How much a model still has right where a robot's pictures differ from those it learned from.
+
+Things are nearer or turned, the light is another, the lens is out of focus, the sensor is noisy:
+each picture is changed so, at the size that the network sees it in, and the model runs as on the
+robot. Which pictures, and what their classes are, is as in training.evaluate. Several models are
+shown the same pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sqz_perception.errors import DataError
+from sqz_perception.inference import classifier, frames
+from sqz_perception.inference.backend import BACKENDS
+from sqz_perception.inference.classifier import LoadedModel
+from sqz_perception.inference.options import add_runtime, count, runtime
+from training import command
+from training.archive import Archive
+from training.evaluate import chosen, truth
+
+EXAMPLES = """\
+examples:
+  python -m training.robustness models/cifar10.sqz --images cifar10.zip
+  python -m training.robustness models/cifar10.sqz --images cifar10.zip --plot robustness.png
+  python -m training.robustness before.sqz after.sqz --images PHOTOS.zip --limit 500
+  python -m training.robustness imagenet.sqz --images PHOTOS.zip --json | jq '.[].turn'
+"""
+
+Picture = NDArray[np.uint8]  # (height, width, 3) in BGR order
+Random = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to pictures, more and more of it."""
+
+    name: str
+    unit: str
+    strengths: tuple[float, ...]  # rising
+    none: float  # of these, the one that leaves a picture as it is
+    apply: Callable[[Picture, float, Random], Picture]
+
+
+def resized(picture: Picture, factor: float, _: Random) -> Picture:
+    """Return the picture with all that it shows ``factor`` times as large, about its centre."""
+    return _warped(picture, 0, factor)
+
+
+def turned(picture: Picture, degrees: float, random: Random) -> Picture:
+    """Return the picture turned about its centre, to the left or to the right."""
+    return _warped(picture, degrees * random.choice((-1, 1)), 1)
+
+
+def _warped(picture: Picture, degrees: float, factor: float) -> Picture:
+    # What comes in at a border is the picture's own, reflected, as in training.
+    height, width = picture.shape[:2]
+    where = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, factor)
+    return _uint8(cv2.warpAffine(picture, where, (width, height), borderMode=cv2.BORDER_REFLECT))
+
+
+def lit(picture: Picture, factor: float, _: Random) -> Picture:
+    """Return the picture with all values times ``factor``."""
+    return _uint8(picture * np.float32(factor))
+
+
+def contrasted(picture: Picture, factor: float, _: Random) -> Picture:
+    """Return the picture with all distances to its mean brightness times ``factor``."""
+    mean = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).mean(dtype=np.float32)
+    return _uint8(mean + factor * (picture - mean))
+
+
+def saturated(picture: Picture, factor: float, _: Random) -> Picture:
+    """Return the picture with the distances to each pixel's own brightness times ``factor``."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None].astype(np.float32)
+    return _uint8(grey + factor * (picture - grey))
+
+
+def blurred(picture: Picture, percent: float, _: Random) -> Picture:
+    """Return the picture out of focus: a Gaussian, sigma in percent of the shorter side."""
+    if not percent:
+        return picture
+    sigma = percent / 100 * min(picture.shape[:2])
+    values = picture.astype(np.float32)  # of integers OpenCV does not blur by little
+    return _uint8(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT))
+
+
+def noisy(picture: Picture, deviation: float, random: Random) -> Picture:
+    """Return the picture with Gaussian noise of that deviation, of 255, in each value."""
+    return _uint8(picture + deviation * random.standard_normal(picture.shape, np.float32))
+
+
+def _uint8(values: NDArray[np.generic]) -> Picture:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+CHANGES = (
+    Change('size', 'times', (0.6, 0.7, 0.85, 1, 1.15, 1.3, 1.6), 1, resized),
+    Change('turn', 'degrees', (0, 10, 20, 30, 45), 0, turned),
+    Change('brightness', 'times', (0.2, 0.4, 0.7, 1, 1.3, 1.6, 2), 1, lit),
+    Change('contrast', 'times', (0.2, 0.4, 0.6, 1, 1.4, 2), 1, contrasted),
+    Change('saturation', 'times', (0, 0.5, 1, 1.5, 2), 1, saturated),
+    Change('blur', '% of the side', (0, 1, 2, 3, 4), 0, blurred),
+    Change('noise', 'of 255', (0, 5, 10, 20, 30), 0, noisy),
+)
+Right = Mapping[str, Mapping[float, float]]  # by a change's name and strength: percent
+
+
+def measure(model: LoadedModel, archive: Archive, limit: int = 0) -> Right:
+    """
+    Return how many of the pictures ``model`` has right, in percent, under each change.
+
+    Of ``archive``, at most ``limit`` (0: all) taken evenly. Raises DataError as evaluate does.
+    """
+    names = chosen(archive, limit)
+    classes = truth(names, model.labels)
+    counts = {change.name: dict.fromkeys(change.strengths, 0) for change in CHANGES}
+    bar = tqdm(names, f'{model.name} {model.release}', unit=' pictures', disable=None)
+    for number, (name, class_) in enumerate(zip(bar, classes, strict=True)):
+        seen = frames.fit(archive.decoded(name), model.input)
+        as_it_is = _answer(model, seen)
+        for change in CHANGES:
+            for strength in change.strengths:
+                answer = as_it_is
+                if strength != change.none:
+                    # To one side, with one noise: however strong, and for each model.
+                    random = np.random.default_rng(number)
+                    answer = _answer(model, change.apply(seen, strength, random))
+                counts[change.name][strength] += answer == class_
+    return {
+        name: {strength: 100 * right / len(names) for strength, right in of.items()}
+        for name, of in counts.items()
+    }
+
+
+def mean(right: Right) -> float:
+    """Return the mean, in percent, over all changes, each strength of them that changes any."""
+    return fmean(
+        share
+        for change in CHANGES
+        for strength, share in right[change.name].items()
+        if strength != change.none
+    )
+
+
+def _answer(model: LoadedModel, picture: Picture) -> int:
+    return int(model.backend.logits(picture).argmax())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command.parser('training.robustness', __doc__ or '', EXAMPLES)
+    parser.add_argument('models', nargs='+', metavar='MODEL.sqz')
+    parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
+    parser.add_argument('--json', action='store_true', help='print one line of JSON')
+    parser.add_argument('--plot', type=Path, metavar='PNG', help='draw the curves of all models')
+    add_runtime(parser, ('auto', *BACKENDS))
+    parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
+    return command.run(_robustness, parser.parse_args(arguments))
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    if options.plot:
+        command.check_folder(options.plot)
+    archive = Archive(options.images)
+    models = [classifier.load(path, runtime(options)) for path in options.models]
+    for path, model in zip(options.models, models, strict=True):
+        if model.labels != models[0].labels:
+            raise DataError(f'{path} has other labels than {options.models[0]}')
+    found = {
+        path: measure(model, archive, options.limit)
+        for path, model in zip(options.models, models, strict=True)
+    }
+    if options.plot:
+        from training import plots  # takes a second
+
+        plots.robustness(CHANGES, found, options.plot)
+    if options.json:
+        print(json.dumps(found))
+        return
+    print(*table(found), sep='\n')
+
+
+def table(found: Mapping[str, Right]) -> list[str]:
+    """Return the lines of a table for people: percent right, a block for each change."""
+    heads = {change: f'{change.name}, {change.unit}' for change in CHANGES}
+    width = max(map(len, (*heads.values(), *found)))
+    lines = []
+    for change, head in heads.items():
+        lines.append(f'{head:{width}}' + ''.join(f'{value:8g}' for value in change.strengths))
+        for name, right in found.items():
+            shares = right[change.name].values()
+            lines.append(f'{name:{width}}' + ''.join(f'{share:8.1f}' for share in shares))
+    lines.append('mean of all that is changed')
+    return [*lines, *(f'{name:{width}}{mean(right):8.1f}' for name, right in found.items())]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
