@@ -126,10 +126,16 @@ def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path
     taught = run(['taught.yaml'], 'taught', *more, '1')
     shipped = replace(PRESETS['squeezenet_small_deep'], classes=3)
     assert taught.net.architecture == shipped
-    start = ['--model.start', str(tmp_path / 'taught' / 'last.ckpt')]
-    quick = ['--data.batch_size', '16', '--trainer.callbacks.after', '1']
-    ended = run(['taught.yaml', 'mean.yaml'], 'mean', *more, '1', *start, *quick)
+    more += ['1', '--data.batch_size', '16', '--trainer.callbacks.after', '1', '--model.start']
+    ended = run(
+        ['taught.yaml', 'mean.yaml'], 'mean', *more, str(tmp_path / 'taught' / 'last.ckpt')
+    )
     assert ended.description == taught.description
+    changed = ['--zoom', '0.2', '--turn', '15', '--light', '0.3', '--seed', '5']
+    assert answers.main([*line, *changed, '-o', str(told)]) == 0
+    after = [*more, str(tmp_path / 'mean' / 'last.ckpt')]
+    robust = run(['taught.yaml', 'mean.yaml', 'robust.yaml'], 'robust', *after)
+    assert robust.description == taught.description
 
 
 def test_several_teachers_answer_with_their_mean(teacher: Path) -> None:
