@@ -15,14 +15,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sqz_perception.errors import DataError
 from sqz_perception.inference import classifier
-from sqz_perception.inference.backend import BACKENDS
-from sqz_perception.inference.options import add_runtime, count, runtime
+from sqz_perception.inference.options import runtime
 from training import command
 from training.archive import Archive
 from training.command import Row
-from training.evaluate import TOP, against, evaluate
+from training.evaluate import TOP, add_options, against, check_labels, evaluate
 
 EXAMPLES = """\
 examples:
@@ -38,11 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.parser('training.compare', __doc__ or '', EXAMPLES)
     parser.add_argument('original', metavar='ORIGINAL.sqz')
     parser.add_argument('models', metavar='MODEL.sqz', nargs='+')
-    parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--csv', type=Path, metavar='FILE', help='write the table')
     parser.add_argument('--plot', type=Path, metavar='PNG', help='draw size against accuracy')
-    add_runtime(parser, ('auto', *BACKENDS))
-    parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
+    add_options(parser)
     return command.run(_compare, parser.parse_args(arguments))
 
 
@@ -67,8 +63,7 @@ def compared(options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for path in (options.original, *options.models):
         model = original if path == options.original else classifier.load(path, settings)
-        if model.labels != original.labels:
-            raise DataError(f'{path} has other labels than {options.original}')
+        check_labels(path, model, options.original, original)
         outcome = evaluate(model, archive, options.limit)
         figures = {
             'file': Path(path).name,

@@ -107,6 +107,12 @@ def chosen(archive: Archive, limit: int = 0) -> tuple[str, ...]:
     return evenly(names, limit) if limit else names
 
 
+def check_labels(path: str, model: LoadedModel, of: str, other: LoadedModel) -> None:
+    """Raise DataError where ``model``, read from ``path``, can't be set beside ``other``."""
+    if model.labels != other.labels:
+        raise DataError(f'{path} has other labels than {of}')
+
+
 def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
     """
     Classify the pictures of ``archive``, at most ``limit`` (0: all) taken evenly from them.
@@ -179,11 +185,17 @@ def by_class(outcome: Outcome, labels: Sequence[str]) -> dict[str, dict[str, obj
     return rows
 
 
+def add_options(to: argparse.ArgumentParser) -> None:
+    """Ask for the pictures to measure with, how many, and for the runtime."""
+    to.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
+    to.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
+    add_runtime(to, ('auto', *BACKENDS))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.evaluate', __doc__ or '', EXAMPLES)
     parser.add_argument('model', metavar='MODEL.sqz')
-    parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--json', action='store_true', help='print one line of JSON')
     parser.add_argument('--by-class', action='store_true', help="each class's figures too")
     parser.add_argument(
@@ -195,8 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--reliability', type=Path, metavar='PNG', help='draw how often each score is right'
     )
-    add_runtime(parser, ('auto', *BACKENDS))
-    parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
+    add_options(parser)
     return command.run(_evaluate, parser.parse_args(arguments))
 
 
@@ -209,8 +220,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     figures = summary(model, outcome)
     if options.against:
         original = classifier.load(options.against, replace(runtime(options), precision='fp32'))
-        if original.labels != model.labels:
-            raise DataError(f'{options.against} has other labels than {options.model}')
+        check_labels(options.against, original, options.model, model)
         figures |= against(outcome, evaluate(original, archive, options.limit))
     _draw(outcome, model.labels, options)
     classes = by_class(outcome, model.labels) if options.by_class else {}

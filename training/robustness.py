@@ -24,14 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sqz_perception.errors import DataError
 from sqz_perception.inference import classifier, frames
-from sqz_perception.inference.backend import BACKENDS
 from sqz_perception.inference.classifier import LoadedModel
-from sqz_perception.inference.options import add_runtime, count, runtime
+from sqz_perception.inference.options import runtime
 from training import command
 from training.archive import Archive
-from training.evaluate import chosen, truth
+from training.evaluate import add_options, check_labels, chosen, truth
 
 EXAMPLES = """\
 examples:
@@ -117,6 +115,7 @@ CHANGES = (
     Change('blur', '% of the side', (0, 1, 2, 3, 4), 0, blurred),
     Change('noise', 'of 255', (0, 5, 10, 20, 30), 0, noisy),
 )
+CASES = [(change, strength) for change in CHANGES for strength in change.strengths]
 Right = Mapping[str, Mapping[float, float]]  # by a change's name and strength: percent
 
 
@@ -133,14 +132,13 @@ def measure(model: LoadedModel, archive: Archive, limit: int = 0) -> Right:
     for number, (name, class_) in enumerate(zip(bar, classes, strict=True)):
         seen = frames.fit(archive.decoded(name), model.input)
         as_it_is = _answer(model, seen)
-        for change in CHANGES:
-            for strength in change.strengths:
-                answer = as_it_is
-                if strength != change.none:
-                    # To one side, with one noise: however strong, and for each model.
-                    random = np.random.default_rng(number)
-                    answer = _answer(model, change.apply(seen, strength, random))
-                counts[change.name][strength] += answer == class_
+        for change, strength in CASES:
+            answer = as_it_is
+            if strength != change.none:
+                # To one side, with one noise: however strong, and for each model.
+                random = np.random.default_rng(number)
+                answer = _answer(model, change.apply(seen, strength, random))
+            counts[change.name][strength] += answer == class_
     return {
         name: {strength: 100 * right / len(names) for strength, right in of.items()}
         for name, of in counts.items()
@@ -149,12 +147,8 @@ def measure(model: LoadedModel, archive: Archive, limit: int = 0) -> Right:
 
 def mean(right: Right) -> float:
     """Return the mean, in percent, over all changes, each strength of them that changes any."""
-    return fmean(
-        share
-        for change in CHANGES
-        for strength, share in right[change.name].items()
-        if strength != change.none
-    )
+    changed = [(change.name, strength) for change, strength in CASES if strength != change.none]
+    return fmean(right[name][strength] for name, strength in changed)
 
 
 def _answer(model: LoadedModel, picture: Picture) -> int:
@@ -165,11 +159,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.robustness', __doc__ or '', EXAMPLES)
     parser.add_argument('models', nargs='+', metavar='MODEL.sqz')
-    parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('--json', action='store_true', help='print one line of JSON')
     parser.add_argument('--plot', type=Path, metavar='PNG', help='draw the curves of all models')
-    add_runtime(parser, ('auto', *BACKENDS))
-    parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
+    add_options(parser)
     return command.run(_robustness, parser.parse_args(arguments))
 
 
@@ -179,8 +171,7 @@ def _robustness(options: argparse.Namespace) -> None:
     archive = Archive(options.images)
     models = [classifier.load(path, runtime(options)) for path in options.models]
     for path, model in zip(options.models, models, strict=True):
-        if model.labels != models[0].labels:
-            raise DataError(f'{path} has other labels than {options.models[0]}')
+        check_labels(path, model, options.models[0], models[0])
     found = {
         path: measure(model, archive, options.limit)
         for path, model in zip(options.models, models, strict=True)

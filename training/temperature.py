@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from sqz_perception.errors import DataError, ModelInvalid
 from sqz_perception.inference import classifier
-from sqz_perception.inference.backend import BACKENDS
-from sqz_perception.inference.options import add_runtime, count, runtime
+from sqz_perception.inference.options import runtime
 from sqz_perception.model import steps
 from sqz_perception.model.network import Model, Node, Tensor
 from training import command
 from training.archive import Archive
-from training.evaluate import Outcome, evaluate
+from training.evaluate import Outcome, add_options, evaluate
 from training.reference import self_test
 from training.reliability import calibration_error, loss
 
@@ -102,11 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command.parser('training.temperature', __doc__ or '', EXAMPLES)
     parser.add_argument('model', metavar='IN.sqz')
-    parser.add_argument('--images', required=True, metavar='ZIP_OR_FOLDER')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.sqz')
     command.add_release(parser)
-    add_runtime(parser, ('auto', *BACKENDS))
-    parser.add_argument('--limit', type=count, default=0, help='pictures at most; 0: all')
+    add_options(parser)
     return command.run(_scale, parser.parse_args(arguments))
 
 

@@ -126,15 +126,15 @@ def test_the_recipes_follow_each_other_as_the_manual_says(colors: Path, tmp_path
     taught = run(['taught.yaml'], 'taught', *more, '1')
     shipped = replace(PRESETS['squeezenet_small_deep'], classes=3)
     assert taught.net.architecture == shipped
-    more += ['1', '--data.batch_size', '16', '--trainer.callbacks.after', '1', '--model.start']
-    ended = run(
-        ['taught.yaml', 'mean.yaml'], 'mean', *more, str(tmp_path / 'taught' / 'last.ckpt')
-    )
+    quick = ['--data.batch_size', '16', '--trainer.callbacks.after', '1', '--model.start']
+    start = str(tmp_path / 'taught' / 'last.ckpt')
+    ended = run(['taught.yaml', 'mean.yaml'], 'mean', *more, '1', *quick, start)
     assert ended.description == taught.description
     changed = ['--zoom', '0.2', '--turn', '15', '--light', '0.3', '--seed', '5']
     assert answers.main([*line, *changed, '-o', str(told)]) == 0
-    after = [*more, str(tmp_path / 'mean' / 'last.ckpt')]
-    robust = run(['taught.yaml', 'mean.yaml', 'robust.yaml'], 'robust', *after)
+    start = str(tmp_path / 'mean' / 'last.ckpt')
+    recipes = ['taught.yaml', 'mean.yaml', 'robust.yaml']
+    robust = run(recipes, 'robust', *more, '1', *quick, start)
     assert robust.description == taught.description
 
 
