@@ -82,20 +82,21 @@ class Classifier:
         self.current = model
         self.swaps = 0
 
-    def swap(self, model: LoadedModel) -> None:
-        """Make ``model`` the current one; the one it replaces stays ready for ``rollback``."""
+    def swap(self, model: LoadedModel) -> LoadedModel:
+        """Make ``model`` the current one; return the one it replaces, kept for ``rollback``."""
         with self._lock:
             self._previous, self.current = self.current, model
             self.swaps += 1
+            return self._previous
 
     def rollback(self) -> LoadedModel:
-        """Exchange the current model and the one before; return the latter. Raises SwapRefused."""
+        """Go back to the model before; return the one it replaces. Raises SwapRefused."""
         with self._lock:
             if self._previous is None:
                 raise SwapRefused('no model was in use before this one')
             self._previous, self.current = self.current, self._previous
             self.swaps += 1
-            return self.current
+            return self._previous
 
 
 def load(path: str | os.PathLike[str], runtime: Runtime | None = None) -> LoadedModel:

@@ -13,21 +13,20 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from std_srvs.srv import SetBool, Trigger
-from vision_msgs.msg import LabelInfo, VisionInfo
+from std_srvs.srv import SetBool
 
-from sqz_perception.errors import BackendError, FrameError, SqzError
+from sqz_perception.errors import BackendError, FrameError
 from sqz_perception.inference import frames
-from sqz_perception.inference.backend import Runtime
-from sqz_perception.inference.classifier import Classifier, LoadedModel, Result, load
+from sqz_perception.inference.classifier import LoadedModel, Result
 from sqz_perception.inference.mailbox import Mailbox
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.annotate import annotate
@@ -36,16 +35,13 @@ from sqz_perception.nodes.classifier_parameters import PARAMETERS
 from sqz_perception.nodes.diagnostics import full_name, model_status
 from sqz_perception.nodes.executor import OnceExecutor
 from sqz_perception.nodes.lifecycle import told
+from sqz_perception.nodes.model_server import ModelServer, answer
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
-from sqz_perception.resources import default_model
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
 LOG_THROTTLE = 10.0  # seconds between two log lines of one kind
 PICTURE_SIDE = 640  # pixels: the longer side of an annotated picture is at most this
-LATCHED = QoSProfile(
-    depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
-)
 
 Arrival: TypeAlias = tuple[Camera, Frame, float]  # the float: time.perf_counter() at receipt
 
@@ -57,21 +53,18 @@ class ClassifierNode(LifecycleNode):
         super().__init__('classifier', **options)
         self._configured = False
         self._settings = Parameters(self, PARAMETERS, lambda: self._configured)
-        self._classifier: Classifier | None = None
+        self._models = ModelServer(self, self._settings)
         self._cameras: list[Camera] = []
         self._mailbox: Mailbox[Arrival] = Mailbox()
         self._worker: threading.Thread | None = None
         self._lock = threading.RLock()  # cameras and worker: transitions against diagnostics
         self._enabled = True
-        self._trouble: str | None = None  # what the runtime last failed with
         self._frames_group = MutuallyExclusiveCallbackGroup()
         self._reported = time.monotonic()
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._report, callback_group=MutuallyExclusiveCallbackGroup()
         )
-        self.create_service(Trigger, 'update_model', self._on_update_model)
-        self.create_service(Trigger, 'rollback_model', self._on_rollback_model)
         self.create_service(SetBool, '~/enable', self._on_enable)
 
     @property
@@ -82,7 +75,7 @@ class ClassifierNode(LifecycleNode):
 
     @told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        classifier = Classifier(self._load_named_model())
+        self._models.configure()
         names = dict.fromkeys(self._settings['cameras'])  # each once, in their order
         transport = self._settings['transport']
         try:
@@ -91,11 +84,7 @@ class ClassifierNode(LifecycleNode):
         except Exception:
             self._release()  # the cameras before the one that could not be
             raise
-        self._vision_info = self.create_lifecycle_publisher(VisionInfo, 'vision_info', LATCHED)
-        self._label_info = self.create_lifecycle_publisher(LabelInfo, 'label_info', LATCHED)
-        self._classifier = classifier
         self._configured = True
-        self._log_model('loaded', classifier.current)
         return TransitionCallbackReturn.SUCCESS
 
     @told
@@ -111,7 +100,7 @@ class ClassifierNode(LifecycleNode):
         for camera in self._cameras:
             camera.subscribe(qos, self._frames_group)
             self.get_logger().info(f'classifying {camera.topic}')
-        self._announce()
+        self._models.announce()
         return result
 
     @told
@@ -144,10 +133,8 @@ class ClassifierNode(LifecycleNode):
         with self._lock:
             for camera in self._cameras:
                 camera.destroy()
-            if self._configured:
-                self.destroy_lifecycle_publisher(self._vision_info)
-                self.destroy_lifecycle_publisher(self._label_info)
-            self._cameras, self._classifier, self._configured = [], None, False
+            self._models.release()
+            self._cameras, self._configured = [], False
 
     # The frame path.
 
@@ -168,7 +155,6 @@ class ClassifierNode(LifecycleNode):
                 )
             except BackendError as error:
                 camera.statistics.on_dropped('backend')
-                self._trouble = str(error)
                 self.get_logger().error(str(error), throttle_duration_sec=LOG_THROTTLE)
             except Exception as error:
                 if not self.context.ok():
@@ -180,15 +166,14 @@ class ClassifierNode(LifecycleNode):
                 )
 
     def _classify(self, camera: Camera, message: Frame, received: float) -> None:
-        assert self._classifier is not None  # the worker lives between activate and deactivate
-        model = self._classifier.current  # asked once: a swap falls between two frames
+        model = self._models.current  # asked once: a swap falls between two frames
+        assert model is not None  # the worker lives between activate and deactivate
         picture = frames.convert(message, model.input)
         converted = time.perf_counter()
-        results = model.classify(picture, self._settings['top_k'], self._settings['threshold'])
+        results = self._infer(model, picture)
         inferred = time.perf_counter()
         camera.publish(messages.classification(message.header, results))
         done = time.perf_counter()
-        self._trouble = None
         own_cost = (converted - received) + (done - inferred)
         latency = self._age(message)
         camera.statistics.on_classified(own_cost * 1e3, (inferred - converted) * 1e3, latency)
@@ -196,6 +181,17 @@ class ClassifierNode(LifecycleNode):
             camera.statistics.on_stale()
         if camera.watched:
             self._publish_picture(camera, message, results, model)
+
+    def _infer(self, model: LoadedModel, picture: NDArray[np.uint8]) -> list[Result]:
+        """Classify ``picture`` and report the outcome to the model server."""
+        start = time.perf_counter()
+        try:
+            results = model.classify(picture, self._settings['top_k'], self._settings['threshold'])
+        except BackendError as error:
+            self._models.on_error(model, error)
+            raise
+        self._models.on_result(model, (time.perf_counter() - start) * 1e3)
+        return results
 
     def _age(self, message: Frame) -> float | None:
         """Return the milliseconds since the header's stamp; None where there is no stamp."""
@@ -213,75 +209,18 @@ class ClassifierNode(LifecycleNode):
 
     # Services.
 
-    def _on_update_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._classifier is None:
-            return _answer(response, False, 'not configured: configure the node first')
-        old = self._classifier.current
-        try:
-            new = self._load_named_model()
-        except SqzError as error:
-            self.get_logger().error(f'update_model: {error}; still serving {old}')
-            return _answer(response, False, f'{error}; still serving {old}')
-        self._classifier.swap(new)
-        return self._swapped(response, old, new)
-
-    def _on_rollback_model(
-        self, _: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        if self._classifier is None:
-            return _answer(response, False, 'not configured: configure the node first')
-        old = self._classifier.current
-        try:
-            new = self._classifier.rollback()
-        except SqzError as error:
-            return _answer(response, False, f'{error}; still serving {old}')
-        return self._swapped(response, old, new)
-
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
-        return _answer(response, True, 'enabled' if request.data else 'disabled')
-
-    def _swapped(
-        self, response: Trigger.Response, old: LoadedModel, new: LoadedModel
-    ) -> Trigger.Response:
-        self._trouble = None
-        self._announce()
-        self._log_model('now serving', new)
-        return _answer(response, True, f'{old} -> {new}')
-
-    def _load_named_model(self) -> LoadedModel:
-        """Load what ``model`` names: verified, compiled, tested and warm. Raises SqzError."""
-        runtime = Runtime(
-            self._settings['backend'], self._settings['precision'], self._settings['threads']
-        )
-        path = self._settings['model']
-        return load(Path(path).expanduser() if path else default_model(), runtime)
+        return answer(response, True, 'enabled' if request.data else 'disabled')
 
     # What the node says of itself.
-
-    def _announce(self) -> None:
-        """Publish the model's identity and labels, latched."""
-        assert self._classifier is not None
-        stamp = self.get_clock().now().to_msg()
-        model, version = self._classifier.current, self._classifier.swaps + 1
-        self._vision_info.publish(messages.vision_info(stamp, model, version))
-        self._label_info.publish(messages.label_info(stamp, model, self._settings['threshold']))
-
-    def _log_model(self, verb: str, model: LoadedModel) -> None:
-        self.get_logger().info(f'{verb} {model} on {model.backend.description} ({model.why})')
 
     def _report(self) -> None:
         now = time.monotonic()
         seconds, self._reported = now - self._reported, now
-        classifier = self._classifier
-        statuses = [
-            model_status(
-                f'{full_name(self)}: model',
-                classifier.current if classifier else None,
-                classifier.swaps if classifier else 0,
-                self._trouble,
-            )
-        ]
+        models = self._models
+        name = f'{full_name(self)}: model'
+        statuses = [model_status(name, models.current, models.swaps, models.trouble)]
         statuses += self._camera_statuses(seconds)
         array = DiagnosticArray(status=statuses)
         array.header.stamp = self.get_clock().now().to_msg()
@@ -299,11 +238,6 @@ class ClassifierNode(LifecycleNode):
                 )
                 for camera in self._cameras
             ]
-
-
-def _answer(response: Any, success: bool, message: str) -> Any:
-    response.success, response.message = success, message
-    return response
 
 
 def create() -> ClassifierNode:

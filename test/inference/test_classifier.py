@@ -131,9 +131,9 @@ def test_swap_and_rollback(tmp_path: Path) -> None:
     with pytest.raises(SwapRefused, match='no model was in use before'):
         classifier.rollback()
     assert classifier.current is one
-    classifier.swap(two)
+    assert classifier.swap(two) is one
     assert classifier.current is two
-    assert classifier.rollback() is one
+    assert classifier.rollback() is two
     assert classifier.current is one
     assert classifier.swaps == 2
 
