@@ -25,6 +25,7 @@ what was found and what to do about it::
     |   +-- BackendUnavailable     not installed, or not on this processor
     |   +-- BackendFailed          it refused the model or failed on a frame
     |   +-- SelfTestFailed         it runs, but gives wrong answers
+    +-- LoadCancelled              the caller no longer wants the model that is being loaded
     +-- SwapRefused                no model to go to, or a swap is already under way
     +-- SourceError                pictures for the image source that can't be read
     +-- TrainingError              the workstation's side, training/
@@ -124,6 +125,10 @@ class BackendFailed(BackendError):
 
 class SelfTestFailed(BackendError):
     """The model's self-test gave other answers than the file expects."""
+
+
+class LoadCancelled(SqzError):
+    """Loading a model was cancelled by whoever asked for it."""
 
 
 class SwapRefused(SqzError):

@@ -14,6 +14,7 @@ import pytest
 from sqz_perception.errors import (
     BackendFailed,
     BackendUnavailable,
+    LoadCancelled,
     ModelFloatOnly,
     ModelNotFound,
     SelfTestFailed,
@@ -270,3 +271,16 @@ def test_a_picture_of_the_wrong_size_is_a_named_error(runtime: Runtime) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match='none.sqz'):
         load(tmp_path / 'none.sqz')
+
+
+@pytest.mark.parametrize('stage', range(5))
+def test_a_load_is_cancelled_between_its_stages(stage: int, tmp_path: Path) -> None:
+    file.write(with_answers(tiny_model()), tmp_path / 'm.sqz')
+    answers = iter([False] * stage + [True])
+    with pytest.raises(LoadCancelled, match=r'm.sqz: loading was cancelled'):
+        load(tmp_path / 'm.sqz', FP32[0], lambda: next(answers))
+
+
+def test_a_loaded_model_knows_how_long_a_picture_takes(tmp_path: Path) -> None:
+    file.write(tiny_model(), tmp_path / 'm.sqz')
+    assert 0 < load(tmp_path / 'm.sqz', FP32[0]).milliseconds < 1000
