@@ -17,10 +17,11 @@ PACKAGE = ROOT / 'sqz_perception'
 # What a floor may import of this package, besides itself.
 ALLOWED = {
     'errors': set(),
+    'atomic': set(),
     'resources': set(),
-    'model': {'errors'},
-    'inference': {'errors', 'model'},
-    'update': {'errors', 'model'},
+    'model': {'atomic', 'errors'},
+    'inference': {'atomic', 'errors', 'model'},
+    'update': {'atomic', 'errors', 'model'},
     'nodes': {'errors', 'model', 'inference', 'update', 'resources'},
     '__init__': set(),
     '__main__': {'errors', 'model', 'inference', 'resources'},

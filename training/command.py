@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from sqz_perception import atomic
 from sqz_perception.errors import DataError, SqzError
 from sqz_perception.inference.options import count
 from sqz_perception.model import file
@@ -128,7 +129,7 @@ def replacing(path: Path) -> Iterator[Path]:
     new = path.with_name(f'{path.name}.new')
     try:
         yield new
-        new.replace(path)
+        atomic.rename(new, path)
     finally:
         new.unlink(missing_ok=True)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sqz_perception import atomic
 from sqz_perception.errors import (
     ModelCorrupt,
     ModelInvalid,
@@ -72,20 +72,8 @@ def read(path: str | os.PathLike[str]) -> Model:
 
 def write(model: Model, path: str | os.PathLike[str], *, plain: bool = False) -> int:
     """Write ``model`` to ``path`` and return its bytes; the old file stays until then."""
-    path = Path(path)
     data = encode(model, plain=plain)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
+    atomic.replace(path, data)
     return len(data)
 
 
