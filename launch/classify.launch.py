@@ -4,21 +4,25 @@
 Start the classifier: ros2 launch sqz_perception classify.launch.py image_topic:=/camera/image_raw.
 
 An argument that is given wins over the params file; one that is not given changes nothing there.
+If the node fails, the launch ends with exit code 1, unless use_respawn starts the node again.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import posixpath
 from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from sqz_perception.resources import share, transport_profile
+
+TRUTH = ['true', 'false', 'True', 'False']
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -62,8 +66,19 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         'use_sim_time',
         default_value='',
-        choices=['', 'true', 'false'],
+        choices=['', *TRUTH],
         description='Take the time from /clock. Empty: as the params file says (false)',
+    ),
+    DeclareLaunchArgument(
+        'use_respawn',
+        default_value='false',
+        choices=TRUTH,
+        description='Start the node again when it has ended. false: a failure ends the launch',
+    ),
+    DeclareLaunchArgument(
+        'respawn_delay',
+        default_value='2.0',
+        description='Seconds between the end of the node and its next start',
     ),
 )
 
@@ -83,6 +98,7 @@ def start(context: LaunchContext) -> list[Node]:
     """
     given = dict(context.launch_configurations)
     name, topic, namespace = 'classifier', given['image_topic'], _namespace(given)
+    respawn = _is_true(given['use_respawn'])
     return [
         Node(
             package='sqz_perception',
@@ -93,9 +109,22 @@ def start(context: LaunchContext) -> list[Node]:
             remappings=[('image', topic), ('image/compressed', f'{topic}/compressed')],
             ros_arguments=['--log-level', f'{_logger(namespace, name)}:={given["log_level"]}'],
             additional_env=transport_profile(context.environment),
+            respawn=respawn,
+            respawn_delay=_seconds('respawn_delay', given['respawn_delay']),
+            on_exit=None if respawn else fail_with_node,
             output='screen',
         )
     ]
+
+
+def fail_with_node(event: ProcessExited, context: LaunchContext) -> None:
+    """
+    End the launch with exit code 1 if the node has failed.
+
+    An error in an event handler is the only way: launch ignores the exit codes of processes.
+    """
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f'{event.process_name} failed with exit code {event.returncode}')
 
 
 def overrides(given: dict[str, str]) -> list[dict[str, Any]]:
@@ -106,8 +135,22 @@ def overrides(given: dict[str, str]) -> list[dict[str, Any]]:
             # No shell expands a '~' behind ':='. As a str, 'model:=7' stays a path.
             values[name] = ParameterValue(os.path.expanduser(given[name]), value_type=str)
     if given['use_sim_time']:
-        values['use_sim_time'] = given['use_sim_time'] == 'true'
+        values['use_sim_time'] = _is_true(given['use_sim_time'])
     return [values] if values else []
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() == 'true'
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(f'{name}: {value!r} is not a number of seconds')
+    return seconds
 
 
 def _namespace(given: dict[str, str]) -> str:
@@ -118,7 +161,9 @@ def _namespace(given: dict[str, str]) -> str:
     sections of all files in the order in which their names first appear: '/**' comes first in most
     files, and a section that names the node would win over overrides there.
     """
-    return posixpath.join('/', given.get('ros_namespace', ''), given['namespace'])
+    outer, inner = given.get('ros_namespace', ''), given['namespace']
+    path = inner if inner.startswith('/') else f'{outer}/{inner}'
+    return '/' + '/'.join(part for part in path.split('/') if part)
 
 
 def _params_file(given: dict[str, str]) -> Path:
@@ -130,4 +175,4 @@ def _params_file(given: dict[str, str]) -> Path:
 
 def _logger(namespace: str, name: str) -> str:
     """Return the node's own logger: the whole process at debug would drown it in DDS."""
-    return '.'.join([*namespace.split('/'), name]).strip('.')
+    return f'{namespace}/{name}'.replace('/', '.').strip('.')

@@ -18,6 +18,7 @@ from launch.actions import (
     OpaqueFunction,
     Shutdown,
 )
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -85,6 +86,13 @@ def start_source(context: LaunchContext) -> list[Node]:
             remappings=[('image', topic), ('image/compressed', f'{topic}/compressed')],
             additional_env=transport_profile(context.environment),
             output='screen',
-            on_exit=Shutdown(reason='there are no more pictures'),
+            on_exit=end_with_source,
         )
     ]
+
+
+def end_with_source(event: ProcessExited, context: LaunchContext) -> Shutdown:
+    """End the demo when the pictures end, or with exit code 1 if the source has failed."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f'{event.process_name} failed with exit code {event.returncode}')
+    return Shutdown(reason='there are no more pictures')

@@ -12,7 +12,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +50,19 @@ word = {{'arguments': sys.argv, 'environment': dict(os.environ)}}
 deadline = time.monotonic() + 10
 while not (folder / 'classifier_node.json').exists() and time.monotonic() < deadline:
     time.sleep(0.01)
+try:
+    codes = (folder / (name + '.exits')).read_text().split()
+except FileNotFoundError:
+    sys.exit(0)
+(folder / (name + '.exits')).write_text(' '.join(codes[1:]))
+if codes[0] == 'stay':
+    (folder / (name + '.pid')).write_text(str(os.getpid()))
+    try:
+        time.sleep(30)
+    except KeyboardInterrupt:
+        (folder / (name + '.ended')).touch()
+        sys.exit(0)
+sys.exit(int(codes[0]))
 """
 NODES = ('classifier_node', 'image_source_node')
 MINE = {
@@ -105,7 +121,7 @@ def run_launch(file: str, given: tuple[str, ...], inside: str = '') -> int:
         launch_arguments=[tuple(pair.split(':=', 1)) for pair in given],
     )
     pushed = [PushRosNamespace(inside)] if inside else []
-    service = LaunchService()
+    service = LaunchService(noninteractive=True)  # hands SIGINT on to the nodes
     service.include_launch_description(LaunchDescription([*pushed, include]))
     return service.run()
 
@@ -151,7 +167,7 @@ def test_every_argument_is_described() -> None:
     classify = arguments_of('classify.launch.py')
     assert set(classify) == {
         'image_topic', 'transport', 'model', 'namespace', 'params_file', 'backend', 'log_level',
-        'use_sim_time',
+        'use_sim_time', 'use_respawn', 'respawn_delay',
     }  # fmt: skip
     demo = arguments_of('demo.launch.py')
     assert set(demo) == {'source', 'rate', 'loop', *classify}
@@ -200,6 +216,29 @@ def test_what_is_given_beats_the_file_in_a_namespace(launch: Launch, tmp_path: P
     assert [values['backend'], values['transport']] == ['openvino', 'compressed']
     assert topic_of(started, 'classification') == '/fleet/robot1/classification'
     assert 'fleet.robot1.classifier:=info' in started['arguments']
+
+
+@pytest.mark.parametrize(
+    ('inside', 'namespace', 'logger'),
+    [
+        ('', '', 'classifier'),
+        ('', '/', 'classifier'),
+        ('', 'robot1/', 'robot1.classifier'),
+        ('fleet', '', 'fleet.classifier'),
+        ('/fleet', 'robot1', 'fleet.robot1.classifier'),
+        ('fleet', '/robot1', 'robot1.classifier'),
+    ],
+)
+def test_the_log_level_is_that_of_the_node(
+    launch: Launch, inside: str, namespace: str, logger: str
+) -> None:
+    from rclpy.logging import LoggingSeverity
+
+    given = ('log_level:=debug', f'namespace:={namespace}')
+    started = launch('classify.launch.py', *given, inside=inside)['classifier_node']
+    with node_of(started) as node:
+        assert node.get_logger().name == logger
+        assert node.get_logger().get_effective_level() == LoggingSeverity.DEBUG
 
 
 def write_parameters(folder: Path, *sections: str) -> Path:
@@ -253,6 +292,9 @@ def test_source_and_classifier_of_the_demo_meet(launch: Launch) -> None:
     [
         ('classify.launch.py', 'params_file:=/nowhere.yaml'),
         ('classify.launch.py', 'transport:=theora'),
+        ('classify.launch.py', 'use_respawn:=perhaps'),
+        ('classify.launch.py', 'respawn_delay:=soon'),
+        ('demo.launch.py', 'respawn_delay:=-1'),
         ('demo.launch.py', 'rate:=fast'),
         ('demo.launch.py', 'params_file:=/nowhere.yaml'),
     ],
@@ -262,3 +304,47 @@ def test_a_wrong_argument_starts_nothing(
 ) -> None:
     assert run_launch(file, (given,)) == 1
     assert not list(tmp_path.glob('*.json'))
+
+
+# The end of a node.
+
+
+def exits(folder: Path, node: str, *codes: int | str) -> None:
+    """Set the exit codes of a node's stand-in, one for each start; 'stay': it waits for SIGINT."""
+    (folder / f'{node}.exits').write_text(' '.join(map(str, codes)))
+
+
+@pytest.mark.parametrize('node', NODES)
+def test_a_node_that_fails_ends_the_launch_with_a_failure(
+    launch: Launch, tmp_path: Path, node: str
+) -> None:
+    (other,) = set(NODES) - {node}
+    exits(tmp_path, node, 3)
+    exits(tmp_path, other, 'stay')
+    assert run_launch('demo.launch.py', ()) == 1
+    # Its stand-in may have been interrupted before it could write anything.
+    assert not (tmp_path / f'{other}.pid').exists() or (tmp_path / f'{other}.ended').exists()
+
+
+def test_a_node_that_ends_well_ends_the_launch_well(launch: Launch, tmp_path: Path) -> None:
+    exits(tmp_path, 'classifier_node', 0)
+    assert run_launch('classify.launch.py', ()) == 0
+
+
+def test_a_node_that_is_started_again_does_not_end_the_launch(
+    launch: Launch, tmp_path: Path
+) -> None:
+    exits(tmp_path, 'classifier_node', 3, 0, 4, 'stay')
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / 'classifier_node.pid').exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C does to launch
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    assert run_launch('classify.launch.py', ('use_respawn:=True', 'respawn_delay:=0')) == 0
+    waiting.join()
+    assert (tmp_path / 'classifier_node.ended').exists()
+    assert (tmp_path / 'classifier_node.exits').read_text() == ''
