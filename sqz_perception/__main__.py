@@ -82,11 +82,12 @@ def verify(options: argparse.Namespace) -> None:
 
 def classify(options: argparse.Namespace) -> None:
     """Print the best classes of each picture."""
-    from sqz_perception.inference import classifier, frames, sources
+    from sqz_perception import pictures
+    from sqz_perception.inference import classifier, frames
 
     model = classifier.load(options.model, runtime(options))
     for path in options.images:
-        picture = frames.fit(sources.read_picture(path), model.input)
+        picture = frames.fit(pictures.read_picture(path), model.input)
         start = time.perf_counter()
         results = model.classify(picture, options.top_k)
         milliseconds = (time.perf_counter() - start) * 1e3

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqz_perception.errors import DataError, SourceError
-from sqz_perception.inference.sources import ZIP_ERRORS, decode_picture
+from sqz_perception.pictures import SUFFIXES, ZIP_ERRORS, decode_picture
 
 T = TypeVar('T')
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 class Archive:

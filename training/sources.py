@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torchvision import datasets
 
 from sqz_perception.errors import DataError, SourceError
-from sqz_perception.inference.sources import read_picture
+from sqz_perception.pictures import read_picture
 from training.archive import Archive
 
 SPLITS = ('train', 'val')

@@ -26,7 +26,7 @@ from sqz_perception.errors import (
     FrameOversized,
 )
 
-MAX_PIXELS = 64 * 2**20  # of one frame; a larger one is no camera's, and would fill the memory
+MAX_PIXELS = 32 * 2**20  # of one frame, unless the caller sets another limit; 8K video fits
 MAX_JPEG_SEGMENTS = 1000  # and fill bytes before the picture; a real file has some dozens
 
 JPEG_START = b'\xff\xd8\xff'
@@ -50,7 +50,7 @@ REDUCTIONS = (
 )
 
 
-def decode(data: NDArray, name: str, short: int) -> NDArray:
+def decode(data: NDArray, name: str, short: int, max_pixels: int = MAX_PIXELS) -> NDArray:
     """
     Return the JPEG or PNG in ``data`` as uint8 (height, width, 3) in BGR.
 
@@ -62,11 +62,11 @@ def decode(data: NDArray, name: str, short: int) -> NDArray:
     start = data[: len(PNG_START)].tobytes()
     if start.startswith(JPEG_START) and 'compresseddepth' not in name.lower():
         height, width = _jpeg_size(data)
-        _check(height, width, len(data) * JPEG_PIXELS_PER_BYTE, 'JPEG')
+        _check(height, width, len(data) * JPEG_PIXELS_PER_BYTE, max_pixels, 'JPEG')
         return _decoded(data, _jpeg_flag(min(height, width), short), 'JPEG')
     if start == PNG_START:
         height, width = _png_size(data)
-        _check(height, width, len(data) * PNG_PIXELS_PER_BYTE, 'PNG')
+        _check(height, width, len(data) * PNG_PIXELS_PER_BYTE, max_pixels, 'PNG')
         return _decoded(data, cv2.IMREAD_COLOR, 'PNG')
     raise _unknown(start, name)
 
@@ -83,13 +83,13 @@ def _unknown(start: bytes, name: str) -> FrameCorrupt | FrameEncodingUnknown:
     )
 
 
-def _check(height: int, width: int, possible: int, kind: str) -> None:
+def _check(height: int, width: int, possible: int, max_pixels: int, kind: str) -> None:
     if height == 0 or width == 0:
         raise FrameEmpty(f'a {kind} of {width}x{height} pixels; check the publisher')
-    if height * width > MAX_PIXELS:
+    if height * width > max_pixels:
         raise FrameOversized(
-            f'a {kind} of {width}x{height} pixels; at most {MAX_PIXELS:,} are taken, '
-            'set the camera to a smaller size'
+            f'a {kind} of {width}x{height} exceeds {max_pixels:,} pixels; lower the resolution of '
+            'the camera or raise max_pixels'
         )
     if height * width > possible:
         raise FrameCorrupt(

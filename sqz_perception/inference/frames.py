@@ -51,14 +51,18 @@ class CompressedImageMessage(Protocol):
     data: Any  # a buffer of bytes
 
 
-def convert(msg: ImageMessage | CompressedImageMessage, spec: InputSpec) -> NDArray[np.uint8]:
+def convert(
+    msg: ImageMessage | CompressedImageMessage, spec: InputSpec, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Return ``from_image`` or ``from_compressed``, whichever the message is for."""
     if hasattr(msg, 'format'):
-        return from_compressed(cast(CompressedImageMessage, msg), spec)
-    return from_image(msg, spec)
+        return from_compressed(cast(CompressedImageMessage, msg), spec, max_pixels)
+    return from_image(msg, spec, max_pixels)
 
 
-def overview(msg: ImageMessage | CompressedImageMessage, longest: int) -> NDArray[np.uint8]:
+def overview(
+    msg: ImageMessage | CompressedImageMessage, longest: int, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """
     Return the whole of ``msg`` for people to look at, its longer side at most ``longest`` pixels.
 
@@ -66,12 +70,14 @@ def overview(msg: ImageMessage | CompressedImageMessage, longest: int) -> NDArra
     """
     if hasattr(msg, 'format'):
         msg = cast(CompressedImageMessage, msg)
-        picture = compressed.decode(_bytes(msg.data), msg.format, longest)
+        picture = compressed.decode(_bytes(msg.data), msg.format, longest, max_pixels)
         return fit(picture, _whole(picture.shape[0], picture.shape[1], longest))
-    return from_image(msg, _whole(msg.height, msg.width, longest))
+    return from_image(msg, _whole(msg.height, msg.width, longest), max_pixels)
 
 
-def from_image(msg: ImageMessage, spec: InputSpec) -> NDArray[np.uint8]:
+def from_image(
+    msg: ImageMessage, spec: InputSpec, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """
     Return what ``spec`` shows the network of ``msg``: uint8 (spec.height, spec.width, 3), BGR.
 
@@ -83,20 +89,22 @@ def from_image(msg: ImageMessage, spec: InputSpec) -> NDArray[np.uint8]:
             f'the encoding {msg.encoding[:40]!r} is not supported; '
             f'set the camera to one of {", ".join(ENCODINGS)}'
         )
-    frame = _frame(msg, encoding)
+    frame = _frame(msg, encoding, max_pixels)
     try:
         return encoding.fit(frame, spec)
     except cv2.error as error:
         raise FrameCorrupt(f'OpenCV refuses {_claim(msg)}: {error.err}') from error
 
 
-def from_compressed(msg: CompressedImageMessage, spec: InputSpec) -> NDArray[np.uint8]:
+def from_compressed(
+    msg: CompressedImageMessage, spec: InputSpec, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """
     Return what ``spec`` shows the network of ``msg``: uint8 (spec.height, spec.width, 3), BGR.
 
     Raises FrameEncodingUnknown, FrameEmpty, FrameOversized or FrameCorrupt.
     """
-    return fit(compressed.decode(_bytes(msg.data), msg.format, spec.resize), spec)
+    return fit(compressed.decode(_bytes(msg.data), msg.format, spec.resize, max_pixels), spec)
 
 
 def fit(bgr: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -119,13 +127,16 @@ def _whole(height: int, width: int, longest: int) -> InputSpec:
     return InputSpec(rows, columns, resize=min(rows, columns))
 
 
-def _frame(msg: ImageMessage, encoding: Encoding) -> Frame:
+def _frame(msg: ImageMessage, encoding: Encoding, max_pixels: int) -> Frame:
     """Return the message as a frame whose bytes are all there, or raise a FrameError."""
     height, width, step = msg.height, msg.width, msg.step
     if height <= 0 or width <= 0:
         raise FrameEmpty(f'{_claim(msg)} has no pixels; check the camera driver')
-    if height * width > MAX_PIXELS:
-        raise FrameOversized(f'{_claim(msg)} is larger than {MAX_PIXELS:,} pixels; set a smaller')
+    if height * width > max_pixels:
+        raise FrameOversized(
+            f'{_claim(msg)} exceeds {max_pixels:,} pixels; lower the resolution of the camera or '
+            'raise max_pixels'
+        )
     if height % encoding.even[0] or width % encoding.even[1]:
         raise FrameCorrupt(f'{_claim(msg)} needs an even size; set the camera to one')
     if step < encoding.row_bytes(width):

@@ -22,10 +22,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from sqz_perception.errors import SourceError
-from sqz_perception.inference.sources import Source, open_source
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.parameters import Declared, Parameters
 from sqz_perception.nodes.runner import run
+from sqz_perception.pictures import Source, open_source
 
 PARAMETERS = (
     Declared('source', '0', 'Webcam index, or the path of a video, picture, folder or zip',

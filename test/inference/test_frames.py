@@ -95,7 +95,7 @@ def test_other_data_is_refused(data: object) -> None:
         ({'step': 0}, FrameTruncated, 'at least 192 bytes'),
         ({'step': 191}, FrameTruncated, 'at least 192 bytes'),
         ({'data': BGR.tobytes()[:-1]}, FrameTruncated, 'the message has 9,215'),
-        ({'height': 70_000, 'width': 70_000}, FrameOversized, '67,108,864'),
+        ({'height': 70_000, 'width': 70_000}, FrameOversized, '33,554,432'),
         (
             {'height': 2**32 - 1, 'width': 2**32 - 1, 'step': 2**32 - 1},
             FrameOversized,
@@ -140,6 +140,19 @@ def test_rows_of_a_part_of_a_larger_picture() -> None:
 def test_one_function_takes_both_messages() -> None:
     assert np.array_equal(convert(bgr_image(), SMALL), fit(BGR, SMALL))
     assert np.array_equal(convert(compressed('png', BGR), SMALL), fit(BGR, SMALL))
+
+
+@pytest.mark.parametrize('message', [bgr_image(), compressed('png', BGR), compressed('jpeg', BGR)])
+def test_the_caller_limits_the_pixels(message: SimpleNamespace) -> None:
+    pixels = 48 * 64
+    assert convert(message, SMALL, max_pixels=pixels).shape == (32, 32, 3)
+    assert overview(message, 32, max_pixels=pixels).shape == (24, 32, 3)
+    for refused in (
+        lambda: convert(message, SMALL, max_pixels=pixels - 1),
+        lambda: overview(message, 32, max_pixels=pixels - 1),
+    ):
+        with pytest.raises(FrameOversized, match='64x48.* exceeds 3,071 pixels; .*max_pixels'):
+            refused()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from sqz_perception.errors import SourceError
 
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
+SUFFIXES = (  # of all files that this package takes for pictures
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.bmp',
+    '.ppm',
+    '.pgm',
+    '.tif',
+    '.tiff',
+    '.webp',
+)
 MAX_PICTURE_BYTES = 64 * 2**20  # of one compressed picture; a zip's members may lie about theirs
 # What zipfile raises for a member that is damaged, encrypted or cut short.
 ZIP_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError)
@@ -48,7 +58,7 @@ def open_source(text: str) -> Source:
         return _Folder(path)
     if not path.is_file():
         raise SourceError(f'{text}: no such file or folder; give one, or the index of a webcam')
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in SUFFIXES:
         return _Folder(path.parent, [path])
     if zipfile.is_zipfile(path):
         return _Zip(path)
@@ -82,10 +92,10 @@ class _Folder:
 
     def __init__(self, root: Path, paths: list[Path] | None = None) -> None:
         found = root.rglob('*') if paths is None else paths
-        self._paths = sorted(p for p in found if p.suffix.lower() in PICTURES and p.is_file())
+        self._paths = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p.is_file())
         self.description = f'{_count(self._paths)} of {root}' if paths is None else str(paths[0])
         if not self._paths:
-            raise SourceError(f'{root}: holds no pictures ({" ".join(PICTURES)})')
+            raise SourceError(f'{root}: holds no pictures ({" ".join(SUFFIXES)})')
 
     def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
         for path in self._paths:
@@ -103,12 +113,12 @@ class _Zip:
             raise SourceError(f'{path}: not a readable zip: {error}') from error
         members = (m for m in self._file.infolist() if not m.is_dir())
         self._members = sorted(
-            (m for m in members if Path(m.filename).suffix.lower() in PICTURES),
+            (m for m in members if Path(m.filename).suffix.lower() in SUFFIXES),
             key=lambda member: member.filename,
         )
         self.description = f'{_count(self._members)} of {path}'
         if not self._members:
-            raise SourceError(f'{path}: holds no pictures ({" ".join(PICTURES)})')
+            raise SourceError(f'{path}: holds no pictures ({" ".join(SUFFIXES)})')
 
     def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
         for member in self._members:

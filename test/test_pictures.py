@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sqz_perception.errors import SourceError
-from sqz_perception.inference.sources import open_source, read_picture
+from sqz_perception.pictures import open_source, read_picture
 
 
 def save(path: Path, value: int) -> Path:
