@@ -41,9 +41,16 @@ class Process:
     """A node of this package in a process of its own."""
 
     def __init__(
-        self, node: str, domain: int, log: Path, remaps: list[str], parameters: dict[str, Any]
+        self,
+        node: str,
+        domain: int,
+        log: Path,
+        remaps: list[str],
+        parameters: dict[str, Any],
+        params: Path | None = None,
     ) -> None:
-        pairs = [('-p', f'{name}:={_yaml(value)}') for name, value in parameters.items()]
+        pairs = [('--params-file', str(params))] if params else []
+        pairs += [('-p', f'{name}:={_yaml(value)}') for name, value in parameters.items()]
         pairs += [('-r', remap) for remap in remaps]
         arguments = [word for pair in pairs for word in pair]
         command = [sys.executable, '-m', 'sqz_perception.nodes', node, '--ros-args', *arguments]
@@ -171,14 +178,30 @@ class Client:
 
 @contextmanager
 def running(
-    node: str, domain: int, log: Path, remaps: list[str], **parameters: Any
+    node: str,
+    domain: int,
+    log: Path,
+    remaps: list[str],
+    params: Path | None = None,
+    **parameters: Any,
 ) -> Iterator[Process]:
     """Run a node for the length of the block."""
-    process = Process(node, domain, log, remaps, parameters)
+    process = Process(node, domain, log, remaps, parameters, params)
     try:
         yield process
     finally:
         process.end()
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Return what ``condition`` gives as soon as it holds; for what needs no ROS."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f'waited {PATIENCE:g} s in vain for {what}')
 
 
 def picture(stamp: Any, *, side: int = 48, frame_id: str = 'camera', value: int = 100) -> Image:

@@ -97,6 +97,7 @@ def test_the_file_explains_every_parameter() -> None:
 @pytest.mark.ros
 def test_the_node_reads_the_file() -> None:
     rclpy = pytest.importorskip('rclpy', reason='rclpy comes with ROS 2')
+    from sqz_perception.nodes.classifier_parameters import ClassifierSettings
     from sqz_perception.nodes.parameters import Parameters
 
     arguments = ['--ros-args', '--params-file', str(PARAMETERS_FILE), '-p', 'autostart:=false']
@@ -104,7 +105,7 @@ def test_the_node_reads_the_file() -> None:
     rclpy.init(args=arguments, context=context)
     node = rclpy.create_node('any', namespace='robot1', context=context)
     try:
-        settings = Parameters(node, tuple(declared().values()), lambda: False)
+        settings = Parameters(node, ClassifierSettings, lambda: False)
         expected = {name: parameter.default for name, parameter in declared().items()}
         assert {name: settings[name] for name in expected} == {**expected, 'autostart': False}
     finally:

@@ -18,8 +18,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from std_srvs.srv import SetBool
@@ -31,7 +33,7 @@ from sqz_perception.inference.mailbox import Mailbox
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.annotate import annotate
 from sqz_perception.nodes.camera import Camera, Frame
-from sqz_perception.nodes.classifier_parameters import PARAMETERS
+from sqz_perception.nodes.classifier_parameters import ClassifierSettings
 from sqz_perception.nodes.diagnostics import full_name, model_status
 from sqz_perception.nodes.executor import OnceExecutor
 from sqz_perception.nodes.lifecycle import told
@@ -52,8 +54,10 @@ class ClassifierNode(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         super().__init__('classifier', **options)
         self._configured = False
-        self._settings = Parameters(self, PARAMETERS, lambda: self._configured)
-        self._models = ModelServer(self, self._settings)
+        self._ros_parameters = Parameters(
+            self, ClassifierSettings, lambda: self._configured, self._on_settings
+        )
+        self._models = ModelServer(self, self._ros_parameters)
         self._cameras: list[Camera] = []
         self._mailbox: Mailbox[Arrival] = Mailbox()
         self._worker: threading.Thread | None = None
@@ -69,15 +73,26 @@ class ClassifierNode(LifecycleNode):
 
     @property
     def autostart(self) -> bool:
-        return self._settings['autostart']
+        return self._settings.autostart
+
+    @property
+    def _settings(self) -> ClassifierSettings:
+        return self._ros_parameters.current
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Accept what ``Parameters.change`` accepts; all parameter services lead here."""
+        return self._ros_parameters.change(parameter_list, super().set_parameters_atomically)
+
+    def _on_settings(self, old: ClassifierSettings, new: ClassifierSettings) -> None:
+        self._models.announce()
 
     # Lifecycle: what is taken in one transition is let go in its opposite.
 
     @told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._models.configure()
-        names = dict.fromkeys(self._settings['cameras'])  # each once, in their order
-        transport = self._settings['transport']
+        names = dict.fromkeys(self._settings.cameras)  # each once, in their order
+        transport = self._settings.transport
         try:
             for name in names:
                 self._cameras.append(Camera(self, name, transport, self._on_frame))
@@ -94,8 +109,8 @@ class ClassifierNode(LifecycleNode):
         self._worker = threading.Thread(target=self._work, args=(self._mailbox,), daemon=True)
         self._worker.start()
         qos = QoSProfile(
-            depth=self._settings['depth'],
-            reliability=ReliabilityPolicy[self._settings['reliability'].upper()],
+            depth=self._settings.depth,
+            reliability=ReliabilityPolicy[self._settings.reliability.upper()],
         )
         for camera in self._cameras:
             camera.subscribe(qos, self._frames_group)
@@ -139,7 +154,7 @@ class ClassifierNode(LifecycleNode):
     # The frame path.
 
     def _on_frame(self, camera: Camera, message: Frame) -> None:
-        if self._enabled and camera.due(self._settings['max_rate']):
+        if self._enabled and camera.due(self._settings.max_rate):
             self._mailbox.put(camera.name, (camera, message, time.perf_counter()))
 
     def _work(self, mailbox: Mailbox[Arrival]) -> None:
@@ -177,7 +192,7 @@ class ClassifierNode(LifecycleNode):
         own_cost = (converted - received) + (done - inferred)
         latency = self._age(message)
         camera.statistics.on_classified(own_cost * 1e3, (inferred - converted) * 1e3, latency)
-        if latency is not None and latency > 1e3 * self._settings['stale_after']:
+        if latency is not None and latency > 1e3 * self._settings.stale_after:
             camera.statistics.on_stale()
         if camera.watched:
             self._publish_picture(camera, message, results, model)
@@ -186,7 +201,7 @@ class ClassifierNode(LifecycleNode):
         """Classify ``picture`` and report the outcome to the model server."""
         start = time.perf_counter()
         try:
-            results = model.classify(picture, self._settings['top_k'], self._settings['threshold'])
+            results = model.classify(picture, self._settings.top_k, self._settings.threshold)
         except BackendError as error:
             self._models.on_error(model, error)
             raise
@@ -230,7 +245,7 @@ class ClassifierNode(LifecycleNode):
         with self._lock:
             if self._worker is None:
                 return []
-            silent_after = self._settings['silent_after']
+            silent_after = self._settings.silent_after
             return [
                 camera.reporter.report(
                     camera.view(self._mailbox.replaced(camera.name), silent_after, self._enabled),

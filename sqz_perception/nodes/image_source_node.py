@@ -10,40 +10,52 @@ from __future__ import annotations
 
 import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from sqz_perception.errors import SourceError
 from sqz_perception.nodes import messages
-from sqz_perception.nodes.parameters import Declared, Parameters
+from sqz_perception.nodes.parameters import Parameters, declared, parameter
 from sqz_perception.nodes.runner import run
 from sqz_perception.pictures import Source, open_source
 
-PARAMETERS = (
-    Declared('source', '0', 'Webcam index, or the path of a video, picture, folder or zip',
-             dynamic=True),
-    Declared('rate', 30.0, 'Pictures a second', (0.01, 1000.0)),
-    Declared('loop', True, 'Begin again at the end; false: end the node there'),
-    Declared('transport', 'raw', 'Publish image, or image/compressed as JPEG',
-             ('raw', 'compressed')),
-    Declared('width', 0, 'Width in pixels to resize to; 0: as it is', (0, 16384)),
-    Declared('height', 0, 'Height in pixels to resize to; 0: as it is', (0, 16384)),
-    Declared('jpeg_quality', 90, 'Quality of the JPEGs', (1, 100), live=True),
-    Declared('frame_id', 'camera', 'Frame of the headers', live=True),
-    Declared('reliability', 'reliable', 'QoS of the publisher; reliable matches every subscriber',
-             ('best_effort', 'reliable')),
-    Declared('wait_for_listener', False, 'Publish nothing before somebody listens'),
-)  # fmt: skip
-
 DEPTH = 5  # frames
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What the node is set to now."""
+
+    # fmt: off
+    source: str | int = parameter(
+        '0', 'Webcam index, or the path of a video, picture, folder or zip', dynamic=True)
+    rate: float = parameter(30.0, 'Pictures a second', (0.01, 1000.0))
+    loop: bool = parameter(True, 'Begin again at the end; false: end the node there')
+    transport: str = parameter(
+        'raw', 'Publish image, or image/compressed as JPEG', ('raw', 'compressed'))
+    width: int = parameter(0, 'Width in pixels to resize to; 0: as it is', (0, 16384))
+    height: int = parameter(0, 'Height in pixels to resize to; 0: as it is', (0, 16384))
+    jpeg_quality: int = parameter(90, 'Quality of the JPEGs', (1, 100), live=True)
+    frame_id: str = parameter('camera', 'Frame of the headers', live=True)
+    reliability: str = parameter(
+        'reliable', 'QoS of the publisher; reliable matches every subscriber',
+        ('best_effort', 'reliable'))
+    wait_for_listener: bool = parameter(False, 'Publish nothing before somebody listens')
+    # fmt: on
+
+
+PARAMETERS = declared(SourceSettings)
 
 
 class ImageSourceNode(Node):
@@ -51,7 +63,7 @@ class ImageSourceNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('image_source', **options)
-        self._settings = Parameters(self, PARAMETERS, lambda: True)
+        self._settings = Parameters(self, SourceSettings, lambda: True)
         self._source: Source = open_source(str(self._settings['source']))
         self._frames = self._endless() if self._settings['loop'] else self._source.frames()
         self._compressed = self._settings['transport'] == 'compressed'
@@ -67,6 +79,10 @@ class ImageSourceNode(Node):
         self.get_logger().info(
             f'publishing {self._source.description} on {self._publisher.topic_name} at {rate:g} Hz'
         )
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Accept what ``Parameters.change`` accepts; all parameter services lead here."""
+        return self._settings.change(parameter_list, super().set_parameters_atomically)
 
     def _publish_next(self) -> None:
         if self._settings['wait_for_listener'] and not self._publisher.get_subscription_count():

@@ -8,7 +8,6 @@ import array
 from collections.abc import Sequence
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -23,20 +22,19 @@ def classification(header: Header, results: Sequence[Result]) -> Classification:
     return Classification(header=header, results=hypotheses)
 
 
-def vision_info(stamp: Time, model: LoadedModel, version: int) -> VisionInfo:
+def vision_info(model: LoadedModel, version: int) -> VisionInfo:
     """Return which model is in use. ``version`` rises with every swap."""
     return VisionInfo(
-        header=Header(stamp=stamp),
         method=f'{model.name} release {model.release}',
         database_location=f'{model.path}#sha256={model.identity}',
         database_version=version,
     )
 
 
-def label_info(stamp: Time, model: LoadedModel, threshold: float) -> LabelInfo:
+def label_info(model: LoadedModel, threshold: float) -> LabelInfo:
     """Return the model's labels, numbered in the order of its outputs."""
     classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(model.labels)]
-    return LabelInfo(header=Header(stamp=stamp), class_map=classes, threshold=threshold)
+    return LabelInfo(class_map=classes, threshold=threshold)
 
 
 def image(header: Header, picture: NDArray[np.uint8]) -> Image:

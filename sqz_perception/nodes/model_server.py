@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from vision_msgs.msg import LabelInfo, VisionInfo
 
@@ -17,12 +16,10 @@ from sqz_perception.errors import SqzError
 from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import Classifier, LoadedModel, load
 from sqz_perception.nodes import messages
+from sqz_perception.nodes.classifier_parameters import ClassifierSettings
+from sqz_perception.nodes.latched import Latched
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.resources import default_model
-
-LATCHED = QoSProfile(
-    depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
-)
 
 
 class ModelServer:
@@ -33,7 +30,7 @@ class ModelServer:
     ``on_error``. ``trouble`` is the error of the last frame, None after a success.
     """
 
-    def __init__(self, node: LifecycleNode, settings: Parameters) -> None:
+    def __init__(self, node: LifecycleNode, settings: Parameters[ClassifierSettings]) -> None:
         self._node = node
         self._settings = settings
         self._classifier: Classifier | None = None
@@ -55,10 +52,8 @@ class ModelServer:
     def configure(self) -> None:
         """Load the model that the parameters name and create the publishers. Raises SqzError."""
         classifier = Classifier(self._load())
-        self._vision_info = self._node.create_lifecycle_publisher(
-            VisionInfo, 'vision_info', LATCHED
-        )
-        self._label_info = self._node.create_lifecycle_publisher(LabelInfo, 'label_info', LATCHED)
+        self._vision_info = Latched(self._node, VisionInfo, 'vision_info')
+        self._label_info = Latched(self._node, LabelInfo, 'label_info')
         self._classifier = classifier
         self._log('loaded', classifier.current)
 
@@ -66,18 +61,17 @@ class ModelServer:
         """Undo ``configure``, if it was called."""
         if self._classifier is None:
             return
-        self._node.destroy_lifecycle_publisher(self._vision_info)
-        self._node.destroy_lifecycle_publisher(self._label_info)
+        self._vision_info.destroy()
+        self._label_info.destroy()
         self._classifier = None
 
     def announce(self) -> None:
-        """Publish the model's identity and labels, latched, if there is a model."""
+        """Publish what changed of the model's identity and labels, if there is a model."""
         if self._classifier is None:
             return
-        stamp = self._node.get_clock().now().to_msg()
         model, version = self._classifier.current, self._classifier.swaps + 1
-        self._vision_info.publish(messages.vision_info(stamp, model, version))
-        self._label_info.publish(messages.label_info(stamp, model, self._settings['threshold']))
+        self._vision_info.update(messages.vision_info(model, version))
+        self._label_info.update(messages.label_info(model, self._settings['threshold']))
 
     def on_result(self, model: LoadedModel, milliseconds: float) -> None:
         """Record that ``model`` classified a frame, in ``milliseconds``."""

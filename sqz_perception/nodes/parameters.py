@@ -1,17 +1,20 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Parameters, each declared once: its default, what it means, what it may be, when it may change.
+The parameters of a node as one frozen dataclass, replaced as a whole when a parameter changes.
 
-A live parameter changes at once. Any other is read when the node configures; while the node is
-configured a change is refused, and the answer says what to do.
+Each field of the dataclass declares one parameter: its default, what it means, what it may be and
+when it may change. A live parameter changes at once. Any other is read when the node configures;
+while the node is configured a change is refused, and the answer gives the remedy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -22,7 +25,13 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from sqz_perception.nodes import params_files
+
 Number = int | float
+Settings = TypeVar('Settings')
+Apply = Callable[[list[Parameter]], SetParametersResult]
+
+QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares these later, with the publisher they belong to
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Declared:
     description: str
     within: tuple[Number, Number] | tuple[str, ...] = ()
     live: bool = False
-    dynamic: bool = False  # any type goes: for a text that may look like a number
+    dynamic: bool = False  # any type is accepted: for a text that may look like a number
 
     def descriptor(self) -> ParameterDescriptor:
         descriptor = ParameterDescriptor(
@@ -50,51 +59,162 @@ class Declared:
             descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
         return descriptor
 
-    def objection(self, value: object) -> str | None:
-        """Say why ``value`` can't be, or None. Ranges and types are rclpy's to check."""
-        if self._is_words() and value not in self.within:
+    def converted(self, parameter: Parameter) -> Parameter:
+        """Return ``parameter``, an integer as a double where this is a double."""
+        if isinstance(self.default, float) and parameter.type_ == Parameter.Type.INTEGER:
+            return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
+        return parameter
+
+    def objection(self, parameter: Parameter) -> str | None:
+        """Return why the value is refused, or None. Ranges and types are checked by rclpy."""
+        if parameter.type_ == Parameter.Type.NOT_SET:
+            return (
+                f'{self.name} has no value: an empty list has no type in ROS; '
+                f'for the default write {self.default!r}'
+            )
+        if self._is_words() and parameter.value not in self.within:
             words = ', '.join(map(str, self.within))
-            return f'{self.name} is one of {words}; not {value!r}'
+            return f'{self.name} is one of {words}; not {parameter.value!r}'
         return None
 
     def _is_words(self) -> bool:
         return bool(self.within) and isinstance(self.within[0], str)
 
 
-class Parameters:
-    """The declared parameters of a node, and the rule for changing them."""
+def parameter(
+    default: Any,
+    description: str,
+    within: tuple[Number, Number] | tuple[str, ...] = (),
+    *,
+    name: str = '',
+    live: bool = False,
+    dynamic: bool = False,
+) -> Any:
+    """Return the dataclass field of a parameter. ``name`` is by default the field's own."""
+    meaning = Declared(name, default, description, within, live, dynamic)
+    return field(default=_frozen(default), metadata={'declared': meaning})
+
+
+def declared(settings: type) -> tuple[Declared, ...]:
+    """Return the parameters that the fields of the dataclass ``settings`` declare."""
+    return tuple(_declared(settings).values())
+
+
+class Parameters(Generic[Settings]):
+    """
+    Declares the parameters of ``settings`` and keeps ``current``, an instance of it.
+
+    The node's ``set_parameters_atomically`` must lead to ``change``. ``on_change(old, new)`` is
+    called after each change. Raises ValueError or rclpy's ParameterException for a start value
+    that can't be accepted.
+    """
 
     def __init__(
-        self, node: Node, declared: tuple[Declared, ...], configured: Callable[[], bool]
+        self,
+        node: Node,
+        settings: type[Settings],
+        configured: Callable[[], bool],
+        on_change: Callable[[Settings, Settings], None] = lambda old, new: None,
     ) -> None:
         self._node = node
-        self._declared = {parameter.name: parameter for parameter in declared}
+        self._settings = settings
+        self._fields = _declared(settings)
+        self._declared = {known.name: known for known in self._fields.values()}
         self._configured = configured
-        for parameter in declared:
-            node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
-        for parameter in declared:
-            objection = parameter.objection(self[parameter.name])
-            if objection:
-                raise ValueError(objection)
-        node.add_on_set_parameters_callback(self._on_set)
+        self._on_change = on_change
+        for known in self._declared.values():
+            self._declare(known)
+        self.current = self._read()
+        for problem in (*self._unknown(), *params_files.unused(sys.argv, _full_name(node))):
+            node.get_logger().warning(problem)
 
     def __getitem__(self, name: str) -> Any:
         return self._node.get_parameter(name).value
 
-    def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
+    def change(self, requested: Iterable[Parameter], apply: Apply) -> SetParametersResult:
+        """Check ``requested`` and ``apply`` what differs from now; an unchanged value is fine."""
+        wanted = {p.name: self._converted(p) for p in requested}  # the last of a name counts
+        changes = [p for p in wanted.values() if not self._is_now(p)]
         for change in changes:
             objection = self._objection(change)
             if objection:
                 return SetParametersResult(successful=False, reason=objection)
-        return SetParametersResult(successful=True)
+        result = apply(changes)
+        if result.successful and changes:
+            old, self.current = self.current, self._read()
+            self._on_change(old, self.current)
+        return result
+
+    def _declare(self, known: Declared) -> None:
+        given = self._overrides.get(known.name)
+        if given is not None:
+            objection = known.objection(given)
+            if objection:
+                raise ValueError(objection)
+            self._overrides[known.name] = known.converted(given)
+        self._node.declare_parameter(known.name, known.default, known.descriptor())
+
+    @property
+    def _overrides(self) -> dict[str, Parameter]:
+        """What files and command line give: rclpy has no public access to it."""
+        return self._node._parameter_overrides
+
+    def _read(self) -> Settings:
+        values = {
+            key: _frozen(self._node.get_parameter(known.name).value)
+            for key, known in self._fields.items()
+        }
+        return self._settings(**values)
+
+    def _converted(self, change: Parameter) -> Parameter:
+        known = self._declared.get(change.name)
+        return known.converted(change) if known else change
+
+    def _is_now(self, change: Parameter) -> bool:
+        if not self._node.has_parameter(change.name):
+            return False
+        return (
+            self._node.get_parameter(change.name).to_parameter_msg() == change.to_parameter_msg()
+        )
 
     def _objection(self, change: Parameter) -> str | None:
-        declared = self._declared.get(change.name)
-        if declared is None:  # another's, as use_sim_time
+        if not self._node.has_parameter(change.name):
+            return f'there is no parameter {self._with_hint(change.name)}'
+        known = self._declared.get(change.name)
+        if known is None:  # one of rclpy's own, as use_sim_time
             return None
-        if not declared.live and self._configured():
+        if not known.live and self._configured():
             return (
-                f'{change.name} is read when the node configures; deactivate and clean up the '
+                f'{known.name} is read when the node configures; deactivate and clean up the '
                 'node first, or restart it with the new value'
             )
-        return declared.objection(change.value)
+        return known.objection(change)
+
+    def _unknown(self) -> list[str]:
+        names = [
+            self._with_hint(name)
+            for name in sorted(self._overrides)
+            if not self._node.has_parameter(name) and not name.startswith(QOS_OVERRIDES)
+        ]
+        return [f'unknown parameters are ignored: {", ".join(names)}'] if names else []
+
+    def _with_hint(self, name: str) -> str:
+        near = get_close_matches(name, self._declared, 1)
+        return f'{name} (did you mean {near[0]}?)' if near else name
+
+
+def _declared(settings: type) -> dict[str, Declared]:
+    """Return the declaration of each field, by the field's name."""
+    found = {}
+    for each in fields(settings):
+        known: Declared = each.metadata['declared']
+        found[each.name] = replace(known, name=known.name or each.name)
+    return found
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _full_name(node: Node) -> str:
+    return str(node.get_fully_qualified_name())

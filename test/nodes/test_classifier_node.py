@@ -17,6 +17,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMsg
+from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
 from rclpy.qos import (
     DurabilityPolicy,
     QoSProfile,
@@ -27,7 +29,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionInfo
 
-from ros_support import Client, Process, picture
+from ros_support import Client, Process, picture, wait_for
+from sqz_perception.nodes.classifier_parameters import PARAMETERS
 
 LATCHED = QoSProfile(
     depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
@@ -232,8 +235,20 @@ def test_no_frame_is_lost_while_the_model_changes(
 def test_parameters_that_change_live(classifier: Process, client: Client) -> None:
     assert client.set_parameter('classifier', 'top_k', 2).successful
     assert len(classify_one(client).results) == 2
+    labels = client.collect(LabelInfo, 'label_info', LATCHED)
+    client.until(lambda: labels, 'the labels')
     assert client.set_parameter('classifier', 'threshold', 0.9).successful
     assert [h.class_id for h in classify_one(client).results] == ['bucket']
+    client.until(
+        lambda: labels and labels[-1].threshold == pytest.approx(0.9), 'the new threshold'
+    )
+    late = client.collect(LabelInfo, 'label_info', LATCHED)
+    client.until(lambda: late, 'the latched labels')
+    assert late[0].threshold == pytest.approx(0.9)
+    infos = client.collect(VisionInfo, 'vision_info', LATCHED)
+    assert client.set_parameter('classifier', 'max_rate', 50).successful  # an integer
+    classify_one(client)
+    assert (len(labels), len(infos)) == (2, 1)  # only what changed is published again
 
 
 @pytest.mark.parametrize(
@@ -252,6 +267,29 @@ def test_a_refused_change_says_why(
     answer = client.set_parameter('classifier', name, value)
     assert not answer.successful
     assert reason in answer.reason
+
+
+def test_its_own_dump_is_accepted(classifier: Process, client: Client) -> None:
+    names = client.call(ListParameters, 'classifier/list_parameters').result.names
+    request = GetParameters.Request(names=names)
+    dump = client.call(GetParameters, 'classifier/get_parameters', request).values
+    assert len(names) == len(dump) > len(PARAMETERS)
+    load = SetParameters.Request(
+        parameters=[
+            ParameterMsg(name=name, value=value) for name, value in zip(names, dump, strict=True)
+        ]
+    )
+    results = client.call(SetParameters, 'classifier/set_parameters', load).results
+    assert [result.reason for result in results if not result.successful] == []
+
+
+def test_a_params_file_without_effect_is_named(start: Any, models: Any, tmp_path: Path) -> None:
+    path = tmp_path / 'robot.yaml'
+    path.write_text('clasifier: {ros__parameters: {top_k: 3}}')
+    process = start('classifier_node', params=path, model=models['one'], treshold=0.5, max_rate=10)
+    wait_for(lambda: 'classifying' in process.output, 'the start')
+    assert f'{path} has no section for /classifier (found: clasifier)' in process.output
+    assert 'unknown parameters are ignored: treshold (did you mean threshold?)' in process.output
 
 
 def test_max_rate(start: Any, models: Any, client: Client) -> None:
@@ -407,6 +445,7 @@ def test_it_ends_quietly(
         ({'model': '/nowhere.sqz'}, '/nowhere.sqz: No such file'),
         ({'backend': 'abacus'}, 'backend is one of auto, openvino, onnxruntime'),
         ({'cameras': ['front-left']}, 'Invalid topic name'),
+        ({'cameras': []}, "for the default write ['']"),
         ({'top_k': 0}, 'top_k'),
         ({'top_k': 'many'}, 'top_k'),
     ],
