@@ -15,6 +15,8 @@ what was found and what to do about it::
     |   +-- ModelTooNew            a later format than this package reads
     |   +-- ModelInvalid           whole, but it claims what can't be
     |   +-- ModelFloatOnly         int8 was asked of a model that was not compressed for it
+    |   +-- DeltaInvalid           no delta, or one that contradicts itself
+    |   +-- DeltaBaseMismatch      a delta for another model than the one it is applied to
     +-- FrameError                 a camera frame that can't be used; it is dropped and counted
     |   +-- FrameEmpty             no rows, no columns or no data
     |   +-- FrameTruncated         fewer bytes than the frame claims
@@ -73,6 +75,14 @@ class ModelInvalid(ModelError):
 
 class ModelFloatOnly(ModelError):
     """The model has no int8 levels or no activation ranges, so it runs in floating point only."""
+
+
+class DeltaInvalid(ModelError):
+    """The file is no model delta, or its content contradicts itself or exceeds a limit."""
+
+
+class DeltaBaseMismatch(ModelError):
+    """The delta is for another base; the whole file is needed."""
 
 
 class FrameError(SqzError):

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +47,30 @@ def coded_model(seed: int = 0, channels: int = 64, zeros: float = 0.3) -> Model:
         tensors={tensor.name: tensor for tensor in tensors},
         labels=('dock', 'person', 'shelf'),
         ranges={'image': 128.0, 'conv1': 3.5, 'conv2': 2.25},
+    )
+
+
+def later_release(model: Model) -> Model:
+    """Return ``model`` with every kind of change that a delta can hold, and other labels."""
+    rng = np.random.default_rng(1)
+    tensors = dict(model.tensors)
+
+    def change(name: str, **fields: object) -> None:
+        tensors[name] = replace(tensors[name], **fields)
+
+    old = tensors['conv2.weight'].values
+    drift = rng.integers(-1, 2, old.shape) * (rng.random(old.shape) < 0.1)
+    change('conv2.weight', values=np.clip(old + drift, -127, 127).astype(np.int8))
+    change('conv1.weight', step=step_of(-42))
+    change('conv3.bias', values=np.full(16, -0.0, np.float32))
+    change('conv3.weight', step=np.float32(0.011))
+    codes = tensors['conv10.weight'].values
+    tensors['conv10.weight'] = Tensor(
+        'conv10.weight', np.concatenate([codes, codes[:1]]), None, np.float32([-0.1, 0, 0.1] * 5)
+    )
+    change('conv10.bias', values=np.float16([0.5, 0.25, 0.125, 1.0]))
+    return replace(
+        model, release=4, tensors=tensors, labels=('dock', 'person', 'shelf', 'charger')
     )
 
 

@@ -86,12 +86,12 @@ def encode(model: Model, *, plain: bool = False) -> bytes:
     meta = metadata.encode(model)
     metadata.decode(meta)  # what we would refuse to read we must not write
     trace(model)
-    parts = [_parts(tensor) for tensor in model.tensors.values()]
+    parts = [parts_of(tensor) for tensor in model.tensors.values()]
     stored_meta = zlib.compress(meta, 9)
     head = HEADER.size + len(stored_meta)
     tensors = _plain_section(parts)
     coded = None if plain else _coded_section(parts)
-    if coded and len(coded) < len(tensors) and _may_become(_bytes(parts), head + len(coded)):
+    if coded and len(coded) < len(tensors) and may_become(_bytes(parts), head + len(coded)):
         tensors = coded
     header = HEADER.pack(
         MAGIC, VERSION, 0, len(stored_meta), len(meta), len(tensors), _digest(meta, parts)
@@ -110,7 +110,7 @@ def decode(data: bytes) -> Model:
     if _digest(meta, parts) != identity:
         raise ModelCorrupt('the content does not match its identity; get the file again')
     tensors = {
-        tensor.name: _tensor(tensor, found)
+        tensor.name: tensor_of(tensor, found)
         for tensor, found in zip(info.tensors, parts, strict=True)
     }
     model = info.model(tensors)
@@ -121,7 +121,7 @@ def decode(data: bytes) -> Model:
 def identity(model: Model) -> str:
     """Return the model's identity, a SHA-256 in hex: the same however its tensors are coded."""
     meta = metadata.encode(model)
-    return _digest(meta, [_parts(tensor) for tensor in model.tensors.values()]).hex()
+    return _digest(meta, [parts_of(tensor) for tensor in model.tensors.values()]).hex()
 
 
 def _checked_header(data: bytes) -> tuple[int, int, int, bytes]:
@@ -188,7 +188,7 @@ def _take_plain(section: memoryview, info: TensorInfo) -> tuple[Parts, memoryvie
     if stored != info.plain_bytes or len(payload) != stored:
         raise ModelInvalid(f'{info.name!r} has {stored:,} bytes, not {info.plain_bytes:,}')
     parts = []
-    for kind in _kinds(info):
+    for kind in kinds_of(info):
         little = kind.dtype.newbyteorder('<')
         parts.append(np.frombuffer(payload, little, kind.size).astype(kind.dtype))
         payload = payload[parts[-1].nbytes :]
@@ -197,25 +197,27 @@ def _take_plain(section: memoryview, info: TensorInfo) -> tuple[Parts, memoryvie
 
 def _take_coded(section: memoryview, infos: list[TensorInfo], file_bytes: int) -> dict[str, Parts]:
     size = sum(info.plain_bytes for info in infos)
-    if not _may_become(size, file_bytes):
+    if not may_become(size, file_bytes):
         raise ModelInvalid(f'{file_bytes:,} bytes claim to hold {size:,}; no model is like that')
-    kinds = [_kinds(info) for info in infos]
+    kinds = [kinds_of(info) for info in infos]
     arrays = iter(codec.decode(section, [kind for row in kinds for kind in row]))
     return {info.name: [next(arrays) for _ in row] for info, row in zip(infos, kinds, strict=True)}
 
 
-def _may_become(size: int, file_bytes: int) -> bool:
+def may_become(size: int, file_bytes: int) -> bool:
+    """Return whether a file of ``file_bytes`` may decode to ``size`` bytes."""
     return size <= MAX_CODED_BYTES + MAX_GROWTH * file_bytes
 
 
-def _kinds(info: TensorInfo) -> list[Kind]:
+def kinds_of(info: TensorInfo) -> list[Kind]:
     """Return what a tensor's arrays are: steps or codebook, if it has any, then the values."""
     scales = info.steps + info.codebook
     scale = [Kind(np.dtype(np.float32), (scales,))] if scales else []
     return [*scale, Kind(info.dtype, info.shape)]
 
 
-def _parts(tensor: Tensor) -> Parts:
+def parts_of(tensor: Tensor) -> Parts:
+    """Return a tensor's steps (n,) or codebook (n,), if it has any, and its values."""
     scale = tensor.codebook if tensor.step is None else tensor.step
     if scale is None:
         return [tensor.values]
@@ -240,7 +242,8 @@ def _little(array: NDArray) -> bytes:
     return array.astype(array.dtype.newbyteorder('<'), copy=False).tobytes()
 
 
-def _tensor(info: TensorInfo, parts: Parts) -> Tensor:
+def tensor_of(info: TensorInfo, parts: Parts) -> Tensor:
+    """Return the tensor of which ``parts_of`` made ``parts``. Raises ModelInvalid."""
     if not all(np.isfinite(part).all() for part in parts if part.dtype.kind == 'f'):
         raise ModelInvalid(f'{info.name!r} holds values that are not finite')
     values = parts[-1].reshape(info.shape)

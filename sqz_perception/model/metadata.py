@@ -87,7 +87,7 @@ def encode(model: Model) -> bytes:
     if model.ranges:
         document['ranges'] = {name: float(reach) for name, reach in model.ranges.items()}
     try:
-        return _canonical(document)
+        return canonical_json(document)
     except (TypeError, ValueError) as error:
         raise ModelInvalid(f'{model.name}: not to be written as JSON: {error}') from error
 
@@ -96,7 +96,7 @@ def decode(data: bytes) -> Metadata:
     """Return the checked content of canonical JSON. Raises ModelInvalid."""
     try:
         document = json.loads(data.decode('ascii'))
-        canonical = _canonical(document)
+        canonical = canonical_json(document)
     except (ValueError, RecursionError) as error:
         raise ModelInvalid(f'the metadata is not JSON: {str(error)[:100]}') from error
     if canonical != data:
@@ -129,7 +129,8 @@ _NODE_DEFAULTS = {
 }
 
 
-def _canonical(document: object) -> bytes:
+def canonical_json(document: object) -> bytes:
+    """Return the one spelling of a JSON document."""
     text = json.dumps(document, sort_keys=True, separators=(',', ':'), allow_nan=False)
     return text.encode('ascii')
 

@@ -20,10 +20,10 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
-from coded import coded_model  # noqa: E402
+from coded import coded_model, later_release  # noqa: E402
 from forged import reseal, with_section  # noqa: E402
 from sqz_perception.errors import ModelError  # noqa: E402
-from sqz_perception.model import codec, file  # noqa: E402
+from sqz_perception.model import codec, delta, file  # noqa: E402
 from sqz_perception.model.bits import BitWriter  # noqa: E402
 from sqz_perception.model.network import Model, SelfTest  # noqa: E402
 from sqz_perception.model.tables import Table  # noqa: E402
@@ -55,6 +55,13 @@ def write_good(name: str, model: Model, *, plain: bool = False) -> None:
     }
     facts = {'identity': file.identity(model), 'tensors': tensors}
     path.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n')
+
+
+def good_delta() -> None:
+    old, new = coded_model(), later_release(coded_model())
+    (HERE / 'good-delta.sqd').write_bytes(delta.encode(old, new))
+    facts = {'base': 'good-coded.sqz', 'identity': file.identity(new)}
+    (HERE / 'good-delta.json').write_text(json.dumps(facts, indent=1) + '\n')
 
 
 def bad() -> None:
@@ -121,7 +128,7 @@ def bad_coded() -> dict[str, bytes]:
 def description_bytes(model: Model) -> int:
     writer = BitWriter()
     for tensor in model.tensors.values():
-        for array in file._parts(tensor):
+        for array in file.parts_of(tensor):
             kind = codec.Kind(array.dtype, array.shape)
             codec._write_plan(writer, codec._plan(array, kind)[0], kind)
     return len(writer.bytes())
@@ -153,4 +160,5 @@ def bomb(data: bytes) -> bytes:
 
 if __name__ == '__main__':
     good()
+    good_delta()
     bad()

@@ -313,7 +313,7 @@ def test_a_file_may_mix_coded_and_plain_tensors() -> None:
     """Written here only; a reader must take it."""
     model = coded_model()
     tensors = list(model.tensors.values())
-    parts = [file._parts(tensor) for tensor in tensors]
+    parts = [file.parts_of(tensor) for tensor in tensors]
     mixed = b''.join(
         file._plain_section([row]) if i % 2 else bytes([file.CODED]) for i, row in enumerate(parts)
     ) + file.codec.encode([part for row in parts[::2] for part in row])
@@ -344,7 +344,7 @@ def test_a_small_file_holds_no_huge_model() -> None:
     plain = file.encode(large)  # too many zeros to be coded
     assert len(plain) > 10_000_000
     assert same(file.decode(plain), large)
-    section = file._coded_section([file._parts(tensor) for tensor in large.tensors.values()])
+    section = file._coded_section([file.parts_of(tensor) for tensor in large.tensors.values()])
     tracemalloc.start()
     with pytest.raises(ModelInvalid, match='no model is like that'):
         file.decode(with_section(plain, section))

@@ -98,7 +98,7 @@ def test_mutated_files() -> None:
 
 
 def arrays_of(model: Model) -> list[np.ndarray]:
-    return [part for tensor in model.tensors.values() for part in file._parts(tensor)]
+    return [part for tensor in model.tensors.values() for part in file.parts_of(tensor)]
 
 
 def test_mutated_streams() -> None:
