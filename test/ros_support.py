@@ -69,6 +69,14 @@ class Process:
     def output(self) -> str:
         return self._log.read_text()
 
+    def wait_for(self, text: str) -> None:
+        """Wait until the process has logged ``text``."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.output:
+            assert self._process.poll() is None, f'it ended before it logged {text!r}'
+            assert time.monotonic() < deadline, f'waited {PATIENCE:g} s in vain for {text!r}'
+            time.sleep(0.02)
+
     def wait(self) -> int:
         return self._process.wait(PATIENCE)
 

@@ -89,7 +89,7 @@ def test_the_file_explains_every_parameter() -> None:
     explained = comments()
     assert list(explained) == list(declared())
     for name, parameter in declared().items():
-        words = set(re.findall(r'[\w.]+\b', explained[name]))
+        words = set(re.findall(r'-?[\w.]+\b', explained[name]))
         assert {str(value) for value in parameter.within} <= words, name
         assert ('live' in words) == parameter.live, name
 

@@ -39,17 +39,23 @@ class Classifier:
         self.swaps = 0
 
     def swap(self, model: LoadedModel) -> LoadedModel:
-        """Make ``model`` the current one; return the one it replaces, kept for ``rollback``."""
+        """
+        Make ``model`` the current one; return the one it replaces, kept for ``rollback``.
+
+        If both have the same content, the one before them is kept.
+        """
         with self._lock:
-            self._previous, self.current = self.current, model
+            replaced, self.current = self.current, model
+            if replaced.identity != model.identity:
+                self._previous = replaced
             self.swaps += 1
-            return self._previous
+            return replaced
 
     def rollback(self) -> LoadedModel:
-        """Go back to the model before; return the one it replaces. Raises SwapRefused."""
+        """Go back to the model before; return the one that it replaces. Raises SwapRefused."""
         with self._lock:
             if self._previous is None:
-                raise SwapRefused('no model was in use before this one')
-            self._previous, self.current = self.current, self._previous
+                raise SwapRefused('there is no earlier model; name one in model and update')
+            replaced, self.current, self._previous = self.current, self._previous, None
             self.swaps += 1
-            return self._previous
+            return replaced

@@ -5,12 +5,13 @@ Classify what cameras see: image -> classification.
 
 A lifecycle node. Configured, it holds a model and its publishers; active, it also holds the
 subscriptions and one worker thread. A callback only puts its frame in the mailbox; the worker
-takes the newest, so latency does not grow with load. A new model is built beside the running one,
-in the thread of the service call, and swapped in between two frames.
+takes the newest, so latency does not grow with load. A new model is loaded beside the running one,
+in a thread of its own, and replaces it between two frames.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any, TypeAlias
@@ -19,8 +20,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
@@ -36,20 +37,26 @@ from sqz_perception.nodes.camera import Camera, Frame
 from sqz_perception.nodes.classifier_parameters import ClassifierSettings
 from sqz_perception.nodes.diagnostics import full_name, model_status
 from sqz_perception.nodes.executor import OnceExecutor
-from sqz_perception.nodes.lifecycle import told
-from sqz_perception.nodes.model_server import ModelServer, answer
+from sqz_perception.nodes.lifecycle import ManagedNode, logged
+from sqz_perception.nodes.model_server import CALLS, ModelServer, answer
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
 LOG_THROTTLE = 10.0  # seconds between two log lines of one kind
+STOP_WITHIN = 0.5  # seconds that the end of the process waits for a transition or the worker
 PICTURE_SIDE = 640  # pixels: the longer side of an annotated picture is at most this
 
 Arrival: TypeAlias = tuple[Camera, Frame, float]  # the float: time.perf_counter() at receipt
 
 
-class ClassifierNode(LifecycleNode):
-    """See the module's text. Services share one callback group: one thing changes at a time."""
+class ClassifierNode(ManagedNode):
+    """
+    See the module's text.
+
+    Callback groups keep long work from blocking the rest: frames, diagnostics, transitions, the
+    model and, in the default group, what answers at once: parameters, ``~/enable``, states.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__('classifier', **options)
@@ -57,23 +64,32 @@ class ClassifierNode(LifecycleNode):
         self._ros_parameters = Parameters(
             self, ClassifierSettings, lambda: self._configured, self._on_settings
         )
-        self._models = ModelServer(self, self._ros_parameters)
+        self._models = ModelServer(self, self._ros_parameters, self._frame_rate)
         self._cameras: list[Camera] = []
         self._mailbox: Mailbox[Arrival] = Mailbox()
         self._worker: threading.Thread | None = None
         self._lock = threading.RLock()  # cameras and worker: transitions against diagnostics
         self._enabled = True
         self._frames_group = MutuallyExclusiveCallbackGroup()
+        self._diagnostics_group = MutuallyExclusiveCallbackGroup()
         self._reported = time.monotonic()
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_timer(
-            DIAGNOSTICS_PERIOD, self._report, callback_group=MutuallyExclusiveCallbackGroup()
-        )
-        self.create_service(SetBool, '~/enable', self._on_enable)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._report, callback_group=self._diagnostics_group)
+        self.create_service(SetBool, '~/enable', self._on_enable, qos_profile=CALLS)
+
+    def start(self) -> None:
+        if self._settings.autostart:
+            super().start()
 
     @property
-    def autostart(self) -> bool:
-        return self._settings.autostart
+    def callback_groups(self) -> tuple[CallbackGroup, ...]:
+        return (
+            self.default_callback_group,
+            self.transitions_group,
+            self._frames_group,
+            self._diagnostics_group,
+            self._models.group,
+        )
 
     @property
     def _settings(self) -> ClassifierSettings:
@@ -88,23 +104,59 @@ class ClassifierNode(LifecycleNode):
 
     # Lifecycle: what is taken in one transition is let go in its opposite.
 
-    @told
+    @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._models.configure()
+        self._configured = True
         names = dict.fromkeys(self._settings.cameras)  # each once, in their order
         transport = self._settings.transport
         try:
+            self._models.configure()
             for name in names:
                 self._cameras.append(Camera(self, name, transport, self._on_frame))
         except Exception:
-            self._release()  # the cameras before the one that could not be
+            self._release()
             raise
-        self._configured = True
         return TransitionCallbackReturn.SUCCESS
 
-    @told
+    @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
+        try:
+            self._begin()
+        except Exception:
+            self._halt()
+            super().on_deactivate(state)
+            raise
+        return result
+
+    @logged
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._halt()
+        return super().on_deactivate(state)
+
+    @logged
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._halt()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self.on_shutdown(state)
+
+    def stop(self) -> bool:
+        """End all work for good, because the process ends; return whether all threads ended."""
+        loads_ended = self._models.stop()
+        self.await_transition(STOP_WITHIN)
+        return self._halt(STOP_WITHIN) and loads_ended
+
+    def _begin(self) -> None:
+        """Start the worker and let frames in."""
         self._mailbox = Mailbox()
         self._worker = threading.Thread(target=self._work, args=(self._mailbox,), daemon=True)
         self._worker.start()
@@ -116,33 +168,21 @@ class ClassifierNode(LifecycleNode):
             camera.subscribe(qos, self._frames_group)
             self.get_logger().info(f'classifying {camera.topic}')
         self._models.announce()
-        return result
 
-    @told
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        return super().on_deactivate(state)
+    def _halt(self, seconds: float | None = None) -> bool:
+        """
+        Let no more frames in and end the worker after the frame it is busy with.
 
-    @told
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    @told
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.stop()
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def stop(self) -> None:
-        """Let no more frames in and end the worker; what it was busy with is finished."""
+        Return whether it has ended, after ``seconds`` at most.
+        """
         with self._lock:
             for camera in self._cameras:
                 camera.unsubscribe()
             self._mailbox.close()
-            if self._worker is not None:
-                self._worker.join()
-                self._worker = None
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.join(seconds)
+        return worker is None or not worker.is_alive()
 
     def _release(self) -> None:
         with self._lock:
@@ -222,6 +262,11 @@ class ClassifierNode(LifecycleNode):
         drawn = annotate(picture, results, f'{model.name} release {model.release}')
         camera.publish_picture(messages.image(message.header, drawn))
 
+    def _frame_rate(self) -> float:
+        """Return how many frames per second are to be classified; 0 where that is unknown."""
+        highest = self._settings.max_rate or math.inf
+        return sum(min(camera.statistics.rate(), highest) for camera in self._cameras)
+
     # Services.
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -255,18 +300,6 @@ class ClassifierNode(LifecycleNode):
             ]
 
 
-def create() -> ClassifierNode:
-    """Return the node, active unless ``autostart`` is false. Exits where it can't be."""
-    node = ClassifierNode()
-    if not node.autostart:
-        return node
-    for transition in (node.trigger_configure, node.trigger_activate):
-        if transition() != TransitionCallbackReturn.SUCCESS:
-            raise SystemExit(1)  # the transition has logged why
-    return node
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the executable ``classifier_node``."""
-    # Three threads: frames, diagnostics, and one for all that changes something.
-    return run(create, lambda: OnceExecutor(num_threads=3), arguments)
+    return run(ClassifierNode, lambda node: OnceExecutor(node.callback_groups), arguments)

@@ -37,6 +37,9 @@ class ClassifierSettings:
         0.0, 'Least score of a class in a result', (0.0, 1.0), live=True)
     max_rate: float = parameter(
         0.0, 'Most classifications a second of one camera; 0: no limit', (0.0, 1000.0), live=True)
+    max_inference_time: float = parameter(
+        -1.0, 'Longest time per frame in seconds of a model that update_model accepts; negative: '
+        'what the cameras allow; 0: no limit', (-1.0, 3600.0), live=True)
     stale_after: float = parameter(
         0.5, 'Age in seconds from which a classified frame counts as stale', (0.001, 3600.0),
         live=True)

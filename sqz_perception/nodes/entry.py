@@ -3,7 +3,7 @@
 """
 Entry points of the executables.
 
-Imports take most of a second in which a Ctrl-C would print a traceback; here it just ends.
+Imports take most of a second, in which a signal would print a traceback; here it ends the process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 
 
 def classifier_node() -> int:
@@ -25,11 +26,15 @@ def image_source_node() -> int:
 
 def _main(node: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
-    module = importlib.import_module(f'sqz_perception.nodes.{node}')
+        signal.signal(number, lambda *_: os._exit(0))  # until the runner has its own
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        return module.main()
-    except KeyboardInterrupt:  # before rclpy took over, or after it let go
-        return 0
+        return importlib.import_module(f'sqz_perception.nodes.{node}').main()
+    except ImportError as error:
+        print(
+            f'error: {error}; install what is missing: rosdep install, or pip install of the '
+            'packages that the README names',
+            file=sys.stderr,
+        )
+    except Exception as error:
+        print(f'error: {type(error).__name__}: {error}; please report this', file=sys.stderr)
+    return 1

@@ -1,32 +1,40 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A MultiThreadedExecutor that lets its threads begin.
+A MultiThreadedExecutor that hands each callback to a thread once and lets the thread begin.
 
-Between giving a callback to a thread and the thread's beginning, rclpy's executor goes round and
-round, for two reasons. It gives the same callback out again, thousands of times (ros2/rclpy#1452).
-And it is woken at once, with nothing to do, while a frame waits to be taken (probably since the
-subscription's QoS events hang on the same condition in Fast DDS). All the while it holds the
-interpreter's lock, so that the thread begins late, the next frame is there already, and the round
-never ends: about one start in ten burned a core and had its frames late by up to a second, until
-the node ended.
+rclpy's executor loops without a pause between handing a callback to a thread and the thread's
+start, for two reasons:
+
+- It hands out the same callback again, thousands of times (ros2/rclpy#1452).
+- While a frame waits to be taken, its wait set wakes at once with nothing to do. The probable
+  cause is Fast DDS, where a subscription and its QoS events share a condition.
+
+The loop holds the interpreter's lock. The thread starts late, the next frame has arrived by then,
+and the loop goes on. About one start in ten used a full core and delayed frames by up to a second.
+
+ros2/rclpy#1547 fixes the first reason in rclpy 10.0.4, so in Rolling and Lyrical. It is not in
+Humble, in Jazzy up to 7.1.12 or in Kilted up to 9.1.2. This file can go when every supported
+distribution has it, if a start without ``_let_begin`` then no longer uses a full core.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakSet
 
+from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
+
+from sqz_perception.nodes.boundary import Boundary
 
 PAUSE = 50e-6  # seconds: long enough for a thread to get the interpreter's lock
 PATIENCE = 0.01  # seconds; if all threads are busy, nothing can begin
 
 
-class OnceExecutor(MultiThreadedExecutor):
-    """For nodes whose callbacks are plain functions: an ``async`` one would not be resumed."""
-
+class _Once(MultiThreadedExecutor):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._given: WeakSet[Any] = WeakSet()
@@ -50,3 +58,16 @@ class OnceExecutor(MultiThreadedExecutor):
             if task.executing() or task.done():
                 return
             time.sleep(PAUSE)
+
+
+class OnceExecutor(Boundary, _Once):
+    """
+    Run callbacks in a thread for each of ``groups``, and survive their exceptions.
+
+    A reentrant group has two threads: one for a call that takes long, one that meanwhile answers
+    the other calls with "busy". Callbacks are plain functions: an ``async`` one is not resumed.
+    """
+
+    def __init__(self, groups: Iterable[CallbackGroup], **options: Any) -> None:
+        threads = sum(2 if isinstance(group, ReentrantCallbackGroup) else 1 for group in groups)
+        super().__init__(num_threads=threads, **options)

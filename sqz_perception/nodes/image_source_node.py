@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -26,6 +26,7 @@ from std_msgs.msg import Header
 
 from sqz_perception.errors import SourceError
 from sqz_perception.nodes import messages
+from sqz_perception.nodes.boundary import BoundedExecutor
 from sqz_perception.nodes.parameters import Parameters, declared, parameter
 from sqz_perception.nodes.runner import run
 from sqz_perception.pictures import Source, open_source
@@ -92,6 +93,9 @@ class ImageSourceNode(Node):
         except StopIteration:
             self.get_logger().info(f'all of {self._source.description} published')
             raise ExternalShutdownException from None  # ends the spinning, with exit code 0
+        except SourceError as error:
+            self.get_logger().fatal(str(error))
+            raise SystemExit(1) from None
         if isinstance(picture, SourceError):
             self.get_logger().warning(f'skipped: {picture}')
             return
@@ -128,4 +132,4 @@ class ImageSourceNode(Node):
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the executable ``image_source_node``."""
-    return run(ImageSourceNode, SingleThreadedExecutor, arguments)
+    return run(ImageSourceNode, lambda _: BoundedExecutor(), arguments)

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+RATE_INTERVALS = 5  # between frames, from which on a camera's rate is known
 WINDOW = 300  # frames over which the percentiles are taken: ten seconds at 30 Hz
 
 
@@ -25,6 +26,7 @@ class CameraStatistics:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._intervals: deque[float] = deque(maxlen=WINDOW)  # seconds between two messages
         self._latency: deque[float] = deque(maxlen=WINDOW)  # ms
         self._own_cost: deque[float] = deque(maxlen=WINDOW)  # ms
         self._inference: deque[float] = deque(maxlen=WINDOW)  # ms
@@ -33,7 +35,10 @@ class CameraStatistics:
     def on_received(self) -> None:
         with self._lock:
             self.received += 1
-            self.last_received = time.monotonic()
+            now = time.monotonic()
+            if self.last_received is not None:
+                self._intervals.append(now - self.last_received)
+            self.last_received = now
 
     def on_dropped(self, kind: str) -> None:
         with self._lock:
@@ -66,6 +71,14 @@ class CameraStatistics:
             for percent in (50, 99)
             if values
         }
+
+    def rate(self) -> float:
+        """Return the camera's frames per second, by the median interval; 0 while unknown."""
+        with self._lock:
+            intervals = list(self._intervals)
+        if len(intervals) < RATE_INTERVALS:
+            return 0.0
+        return 1 / max(percentile(intervals, 50), 1e-6)
 
     def silence(self) -> float:
         """Return the seconds since the last message, or since the camera was subscribed to."""

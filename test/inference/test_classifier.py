@@ -129,7 +129,7 @@ def test_swap_and_rollback(tmp_path: Path) -> None:
     file.write(tiny_model(2, release=2), tmp_path / 'two.sqz')
     one, two = (load(tmp_path / name, FP32[0]) for name in ('one.sqz', 'two.sqz'))
     classifier = Classifier(one)
-    with pytest.raises(SwapRefused, match='no model was in use before'):
+    with pytest.raises(SwapRefused, match='there is no earlier model'):
         classifier.rollback()
     assert classifier.current is one
     assert classifier.swap(two) is one

@@ -71,5 +71,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def classifier(start: Start, models: dict[str, Path]) -> Process:
-    """Return a classifier node with the model 'one'."""
-    return start('classifier_node', model=models['one'])
+    """Return an active classifier node with the model 'one'."""
+    process = start('classifier_node', model=models['one'])
+    process.wait_for('classifying')
+    return process

@@ -159,7 +159,7 @@ def test_update_and_rollback(classifier: Process, models: Any, client: Client) -
     assert classify_one(client).results[0].class_id == 'bucket'
 
     refused = client.call(Trigger, 'rollback_model')
-    assert (refused.success, 'no model was in use before' in refused.message) == (False, True)
+    assert (refused.success, 'there is no earlier model' in refused.message) == (False, True)
 
     assert client.set_parameter('classifier', 'model', str(models['two'])).successful
     answer = client.call(Trigger, 'update_model')

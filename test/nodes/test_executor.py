@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.executors import TimeoutException
 from rclpy.node import Node
 
 from sqz_perception.nodes.executor import OnceExecutor
+
+GROUP = ReentrantCallbackGroup()
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def node(domain: int) -> Iterator[Node]:
 
 def test_a_callback_that_no_thread_has_begun_is_not_given_out_again(node: Node) -> None:
     timer = node.create_timer(0.01, lambda: None)
-    executor = OnceExecutor(num_threads=2, context=node.context)
+    executor = OnceExecutor([GROUP], context=node.context)
     executor.add_node(node)
     _, entity, _ = executor.wait_for_ready_callbacks(timeout_sec=10.0)
     assert entity is timer
@@ -39,7 +42,7 @@ def test_a_callback_that_no_thread_has_begun_is_not_given_out_again(node: Node) 
 def test_every_call_of_a_callback_is_given_out(node: Node) -> None:
     calls: list[int] = []
     node.create_timer(0.01, lambda: calls.append(1))
-    executor = OnceExecutor(num_threads=2, context=node.context)
+    executor = OnceExecutor([GROUP], context=node.context)
     executor.add_node(node)
     while len(calls) < 5:
         executor.spin_once(timeout_sec=10.0)
