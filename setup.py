@@ -32,6 +32,7 @@ setup(
     license='Apache-2.0',
     packages=[
         'sqz_perception',
+        'sqz_perception.formats',
         'sqz_perception.inference',
         'sqz_perception.model',
         'sqz_perception.nodes',

@@ -1,10 +1,16 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures from where people keep them: a file, a folder, a zip, a video, a webcam."""
+"""
+Read pictures from where people keep them: a file, a folder, a zip, a video, a webcam.
+
+Training reads its pictures with the same functions and the same limits.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sized
@@ -16,22 +22,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.errors import SourceError
-
-SUFFIXES = (  # of all files that this package takes for pictures
-    '.jpg',
-    '.jpeg',
-    '.png',
-    '.bmp',
-    '.ppm',
-    '.pgm',
-    '.tif',
-    '.tiff',
-    '.webp',
+from sqz_perception import formats
+from sqz_perception.errors import (
+    FrameCorrupt,
+    FrameEmpty,
+    FrameEncodingUnknown,
+    FrameError,
+    FrameOversized,
+    SourceError,
 )
-MAX_PICTURE_BYTES = 64 * 2**20  # of one compressed picture; a zip's members may lie about theirs
-# What zipfile raises for a member that is damaged, encrypted or cut short.
-ZIP_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError)
+
+# Of all files that this package takes for pictures.
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.pbm', '.tif', '.tiff', '.webp')
+MAX_PIXELS = 64 * 2**20  # of one picture; a phone's 50 megapixels fit
+MAX_PICTURE_BYTES = 64 * 2**20  # of one picture as it is stored
+MAX_ZIP_RATIO = 100  # bytes that one byte of a zip may become ...
+FREE_ZIP_BYTES = 256 * 2**20  # ... beyond these
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others inflate without a limit
+# What zipfile raises for a file or a member that is damaged, encrypted or cut short.
+ZIP_ERRORS = (
+    *(OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError),
+    *(ValueError, LookupError, struct.error),
+)
+VIDEO4LINUX = 81  # major number of its devices
+REMEDIES = {
+    FrameCorrupt: 'replace the file',
+    FrameEmpty: 'replace the file',
+    FrameEncodingUnknown: 'convert it to JPEG or PNG',
+    FrameOversized: 'reduce its size',
+}
 
 Picture = NDArray[np.uint8]  # (rows, columns, 3), BGR
 
@@ -47,44 +66,89 @@ class Source(Protocol):
 
 def open_source(text: str) -> Source:
     """
-    Return the source that ``text`` names: a webcam's index, or the path of a file, folder or zip.
+    Return the source that ``text`` names: a webcam's index, or a path.
 
-    Raises SourceError where it does not exist, can't be opened or holds no pictures.
+    The path is that of a picture, a folder, a zip, a video or a camera's device. Raises
+    SourceError where it does not exist, can't be opened or holds no pictures.
     """
     if text.isdecimal():
         return _Video(int(text), f'webcam {text}')
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = Path(text)
+    try:
+        path = path.expanduser()
+        kind = path.stat()
+    except FileNotFoundError as error:
+        raise SourceError(
+            f'{text}: no such file or folder; give one, or the index of a webcam'
+        ) from error
+    except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a null byte
+        raise SourceError(f'{text}: {_reason(error)}; check the path') from error
+    if stat.S_ISDIR(kind.st_mode):
         return _Folder(path)
-    if not path.is_file():
-        raise SourceError(f'{text}: no such file or folder; give one, or the index of a webcam')
+    if stat.S_ISCHR(kind.st_mode) and os.major(kind.st_rdev) == VIDEO4LINUX:
+        return _Video(os.fspath(path), f'camera {path}', (cv2.CAP_V4L2,))
+    _check_regular(path, kind)
     if path.suffix.lower() in SUFFIXES:
         return _Folder(path.parent, [path])
     if zipfile.is_zipfile(path):
         return _Zip(path)
-    return _Video(os.fspath(path), path.name)
+    return _Video(os.fspath(path), path.name, _file_backends())
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
     """Return the picture in the file at ``path``. Raises SourceError."""
+    return decode_picture(read_file(path), os.fspath(path))
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a picture's file. Raises SourceError, also for too many bytes."""
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise SourceError(f'{path}: {error.strerror or error}; check the path') from error
-    return decode_picture(data, os.fspath(path))
+        _check_regular(path, os.stat(path))
+        with open(path, 'rb') as file:
+            return _limited(file.read(MAX_PICTURE_BYTES + 1), path)
+    except (OSError, ValueError) as error:
+        raise SourceError(f'{path}: {_reason(error)}; check the path') from error
 
 
 def decode_picture(data: bytes, name: str) -> Picture:
     """Return the picture in ``data``, a file's bytes. Raises SourceError, which names it."""
-    if len(data) > MAX_PICTURE_BYTES:
-        raise SourceError(f'{name}: larger than {MAX_PICTURE_BYTES:,} bytes')
+    if not data:
+        raise SourceError(f'{name}: empty; replace the file')
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise SourceError(f'{name}: not a picture that OpenCV can read')
-    return np.asarray(picture, np.uint8)
+        header = formats.inspect(np.frombuffer(_limited(data, name), np.uint8), MAX_PIXELS)
+        return formats.decode(header, cv2.IMREAD_COLOR)
+    except FrameError as error:
+        raise SourceError(f'{name}: {error}; {REMEDIES[type(error)]}') from error
+
+
+def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
+    """Return the zip at ``path``, whose members are of a likely size. Raises SourceError."""
+    try:
+        file = zipfile.ZipFile(path)
+        size = os.path.getsize(path)
+    except ZIP_ERRORS as error:
+        raise SourceError(f'{path}: no readable zip: {_reason(error)}; copy it again') from error
+    members = file.infolist()
+    if sum(member.compress_size for member in members) > size:
+        raise SourceError(f'{path}: members of the zip overlap; pack the pictures again')
+    total = sum(member.file_size for member in members)
+    if total > max(FREE_ZIP_BYTES, MAX_ZIP_RATIO * size):
+        raise SourceError(
+            f'{path}: {size:,} bytes would become {total:,}; unpack it and give the folder'
+        )
+    return file
+
+
+def read_member(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of a picture in a zip. Raises SourceError, also for too many bytes."""
+    name = f'{file.filename}: {member.filename}'
+    if member.compress_type not in ZIP_METHODS:
+        raise SourceError(f'{name}: packed by method {member.compress_type}; pack it with deflate')
+    try:
+        with file.open(member) as opened:
+            return _limited(opened.read(MAX_PICTURE_BYTES + 1), name)
+    except ZIP_ERRORS as error:
+        raise SourceError(f'{name}: {_reason(error)}; pack it again') from error
 
 
 class _Folder:
@@ -99,18 +163,14 @@ class _Folder:
 
     def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
         for path in self._paths:
-            yield path.name, _or_error(partial(read_picture, path))
+            yield path.name, _or_error(partial(read_picture, path), path)
 
 
 class _Zip:
     """The pictures in a zip file, in the order of their names."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._file = zipfile.ZipFile(path)
-        except ZIP_ERRORS as error:
-            raise SourceError(f'{path}: not a readable zip: {error}') from error
+        self._file = open_zip(path)
         members = (m for m in self._file.infolist() if not m.is_dir())
         self._members = sorted(
             (m for m in members if Path(m.filename).suffix.lower() in SUFFIXES),
@@ -122,52 +182,109 @@ class _Zip:
 
     def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
         for member in self._members:
-            yield Path(member.filename).name, _or_error(partial(self._read, member))
+            yield (
+                Path(member.filename).name,
+                _or_error(partial(self._read, member), member.filename),
+            )
 
     def _read(self, member: zipfile.ZipInfo) -> Picture:
-        try:
-            with self._file.open(member) as file:
-                data = file.read(MAX_PICTURE_BYTES + 1)
-        except ZIP_ERRORS as error:
-            raise SourceError(f'{self._path}: {member.filename}: {error}') from error
-        return decode_picture(data, f'{self._path}: {member.filename}')
+        return decode_picture(
+            read_member(self._file, member), f'{self._file.filename}: {member.filename}'
+        )
 
 
 class _Video:
     """A video file or a webcam, through OpenCV."""
 
-    def __init__(self, where: int | str, description: str) -> None:
-        self._where = where
-        self.description = description
+    def __init__(
+        self, where: int | str, description: str, backends: tuple[int, ...] = (cv2.CAP_ANY,)
+    ) -> None:
+        """Open it for a moment. Raises SourceError where OpenCV can't."""
+        self._where, self.description, self._backends = where, description, backends
         self._capture().release()
 
     def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
+        """Give the frames. Raises SourceError for a video without any."""
         capture = self._capture()
+        number = 0
         try:
-            number = 0
             while True:
                 taken, picture = capture.read()
-                if not taken:
-                    return
+                if not taken or picture is None:
+                    break
                 yield f'{self.description} {number}', np.asarray(picture, np.uint8)
                 number += 1
+        except cv2.error as error:
+            raise SourceError(f'{self.description}: {_reason(error)}; replace it') from error
         finally:
             capture.release()
+        if not number:
+            raise SourceError(f'{self.description}: holds no readable frame; replace it')
 
     def _capture(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(self._where)
+        for backend in self._backends:
+            capture = self._opened(backend)
+            if capture is not None:
+                return capture
+        hint = 'not a video or picture' if self._backends else 'this OpenCV reads no videos'
+        if isinstance(self._where, int) or self._backends == (cv2.CAP_V4L2,):
+            hint = 'is it connected?'
+        raise SourceError(f'{self.description}: OpenCV cannot open it; {hint}')
+
+    def _opened(self, backend: int) -> cv2.VideoCapture | None:
+        try:
+            capture = cv2.VideoCapture(self._where, backend)
+        except (cv2.error, OverflowError, TypeError):  # an index that is no C int
+            return None
         if not capture.isOpened():
             capture.release()
-            hint = 'is it connected?' if isinstance(self._where, int) else 'not a video or picture'
-            raise SourceError(f'{self.description}: OpenCV cannot open it; {hint}')
+            return None
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MAX_PIXELS:
+            capture.release()
+            raise SourceError(
+                f'{self.description}: frames of {width}x{height} exceed {MAX_PIXELS:,} pixels; '
+                'convert it to a smaller size'
+            )
         return capture
 
 
-def _or_error(read: Callable[[], Picture]) -> Picture | SourceError:
+def _file_backends() -> tuple[int, ...]:
+    """Return OpenCV's readers of video files; not the one that reads numbered pictures."""
+    found = cv2.videoio_registry.getStreamBackends()
+    return tuple(backend for backend in found if backend != cv2.CAP_IMAGES)
+
+
+def _check_regular(path: str | os.PathLike[str], kind: os.stat_result) -> None:
+    if not stat.S_ISREG(kind.st_mode):
+        what = {stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a socket', stat.S_IFDIR: 'a folder'}
+        raise SourceError(
+            f'{path}: {what.get(stat.S_IFMT(kind.st_mode), "a device, but no camera")}; '
+            'give a picture, a folder, a zip, a video or a camera as in /dev/video0'
+        )
+
+
+def _limited(data: bytes, name: str | os.PathLike[str]) -> bytes:
+    if len(data) > MAX_PICTURE_BYTES:
+        raise SourceError(f'{name}: exceeds {MAX_PICTURE_BYTES:,} bytes; reduce its size')
+    return data
+
+
+def _or_error(read: Callable[[], Picture], name: str | os.PathLike[str]) -> Picture | SourceError:
+    """Return what ``read`` does, or its error: no picture ends those that come after it."""
     try:
         return read()
     except SourceError as error:
         return error
+    except Exception as error:
+        return SourceError(f'{name}: {type(error).__name__}: {_reason(error)}; replace the file')
+
+
+def _reason(error: Exception) -> str:
+    """Return one line that says why."""
+    text = getattr(error, 'strerror', None) or getattr(error, 'err', None) or str(error)
+    return ' '.join(text.split()) or type(error).__name__
 
 
 def _count(pictures: Sized) -> str:

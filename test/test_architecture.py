@@ -18,10 +18,11 @@ PACKAGE = ROOT / 'sqz_perception'
 ALLOWED = {
     'errors': set(),
     'atomic': set(),
-    'pictures': {'errors'},
+    'formats': {'errors'},
+    'pictures': {'errors', 'formats'},
     'resources': set(),
     'model': {'atomic', 'errors'},
-    'inference': {'atomic', 'errors', 'model'},
+    'inference': {'atomic', 'errors', 'formats', 'model'},
     'update': {'atomic', 'errors', 'model'},
     'nodes': {'errors', 'model', 'inference', 'update', 'pictures', 'resources'},
     '__init__': set(),

@@ -93,7 +93,7 @@ def test_a_zip_whose_directory_is_damaged_is_named(folder: Path, tmp_path: Path)
         archive.write(folder / 'a.png', 'a.png')
     data = path.read_bytes()
     path.write_bytes(data.replace(b'PK\x01\x02', b'PK\x00\x00'))
-    with pytest.raises(SourceError, match=r'pictures\.zip: not a readable zip'):
+    with pytest.raises(SourceError, match=r'pictures\.zip: no readable zip'):
         open_source(str(path))
 
 

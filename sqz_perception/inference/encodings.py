@@ -155,7 +155,7 @@ _UYVY = Encoding(partial(_packed, order='uyvy', code=cv2.COLOR_YUV2BGR_UYVY), 2,
 _YUYV = Encoding(partial(_packed, order='yuyv', code=cv2.COLOR_YUV2BGR_YUY2), 2, even=(1, 2))
 
 # OpenCV names a mosaic after the second and third pixel of its second row, ROS after its corner.
-_MOSAICS = {
+MOSAICS = {
     'rggb': cv2.COLOR_BayerBG2BGR,
     'bggr': cv2.COLOR_BayerRG2BGR,
     'gbrg': cv2.COLOR_BayerGR2BGR,
@@ -185,7 +185,7 @@ ENCODINGS: dict[str, Encoding] = {
     'nv24': Encoding(partial(_two_planes, order='uv', shared=1, code=None), 1, (3, 1)),
     **{
         f'bayer_{pattern}{bits}': Encoding(partial(_bayer, bits=bits, code=code), bits // 8)
-        for pattern, code in _MOSAICS.items()
+        for pattern, code in MOSAICS.items()
         for bits in (8, 16)
     },
 }

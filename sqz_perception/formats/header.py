@@ -1,0 +1,26 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the header of an encoded picture claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Header:
+    """The claims of an encoded picture, and the bytes of it that a decoder may see."""
+
+    kind: str  # 'JPEG', 'PNG' ...
+    height: int
+    width: int
+    data: NDArray[np.uint8]  # (bytes,)
+    grey: bool = False  # one channel, as a Bayer mosaic has
+    room: int = 0  # pixels that a decoder allocates memory for, where it is more than the picture
+    possible: int = 2**62  # pixels that so many bytes can hold
+
+    def __str__(self) -> str:
+        return f'a {self.kind} of {self.width}x{self.height}'
