@@ -29,6 +29,8 @@ what was found and what to do about it::
     |   +-- SelfTestFailed         it runs, but gives wrong answers
     +-- LoadCancelled              the caller no longer wants the model that is being loaded
     +-- SwapRefused                no model to go to, or a swap is already under way
+    +-- UpdateError                an update that can't be installed; the running model stays
+    |   +-- MessageInvalid         bytes that are no message of the update protocol
     +-- SourceError                pictures for the image source that can't be read
     +-- TrainingError              the workstation's side, training/
         +-- ArchitectureInvalid    metaparameters or weights that describe no network here
@@ -143,6 +145,14 @@ class LoadCancelled(SqzError):
 
 class SwapRefused(SqzError):
     """There is no model to swap to, or a swap is already under way."""
+
+
+class UpdateError(SqzError):
+    """A model update that can't be received, verified, stored or activated."""
+
+
+class MessageInvalid(UpdateError):
+    """The bytes are not a message of the update protocol."""
 
 
 class SourceError(SqzError):
