@@ -36,6 +36,7 @@ setup(
         'sqz_perception.inference',
         'sqz_perception.model',
         'sqz_perception.nodes',
+        'sqz_perception.update',
     ],
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
