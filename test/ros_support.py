@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import rclpy
 from rcl_interfaces.srv import SetParameters
@@ -201,17 +202,6 @@ def running(
         process.end()
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Return what ``condition`` gives as soon as it holds; for what needs no ROS."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        result = condition()
-        if result:
-            return result
-        time.sleep(0.02)
-    raise AssertionError(f'waited {PATIENCE:g} s in vain for {what}')
-
-
 def picture(stamp: Any, *, side: int = 48, frame_id: str = 'camera', value: int = 100) -> Image:
     """Return a small bgr8 frame."""
     pixels = np.full((side, side, 3), value, np.uint8)
@@ -219,6 +209,14 @@ def picture(stamp: Any, *, side: int = 48, frame_id: str = 'camera', value: int 
     message.data.frombytes(pixels.tobytes())
     message.header.stamp, message.header.frame_id = stamp, frame_id
     return message
+
+
+def jpeg() -> CompressedImage:
+    """Return a small grey JPEG."""
+    _, data = cv2.imencode('.jpg', np.full((90, 120, 3), 99, np.uint8))
+    frame = CompressedImage(format='jpeg')
+    frame.data.frombytes(data.tobytes())
+    return frame
 
 
 def _yaml(value: Any) -> str:

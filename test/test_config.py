@@ -69,7 +69,7 @@ def declared() -> dict[str, Any]:
 def comments() -> dict[str, str]:
     """Return the comment above each parameter, in one line."""
     _, _, text = PARAMETERS_FILE.read_text().partition('ros__parameters:')
-    blocks = re.findall(r'((?:^ *#.*\n)+)^ *(\w+):', text, re.MULTILINE)
+    blocks = re.findall(r'((?:^ *#.*\n)+)^ *([\w.]+):', text, re.MULTILINE)
     return {name: ' '.join(block.replace('#', ' ').split()) for block, name in blocks}
 
 

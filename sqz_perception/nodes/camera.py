@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from rclpy.qos import QoSProfile, qos_policy_name_from_kind, qos_profile_sensor_
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
-from sqz_perception.nodes.diagnostics import CameraReporter, CameraView, full_name
+from sqz_perception.nodes.camera_report import CameraReporter, CameraView, topic_of
 from sqz_perception.nodes.statistics import CameraStatistics
 
 try:
@@ -44,11 +45,11 @@ class Camera:
         self.name = name
         self._node = node
         self._on_frame = on_frame
-        self._compressed = transport == 'compressed'
+        self._transport = transport
         self._subscription: Any = None
         self._due = 0.0  # time.monotonic() before which max_rate lets no frame through
         prefix = f'{name}/' if name else ''
-        self._input = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
+        self._input = prefix + topic_of(transport)
         self._results = node.create_lifecycle_publisher(
             Classification, f'{prefix}classification', RESULTS_DEPTH
         )
@@ -66,7 +67,7 @@ class Camera:
     def subscribe(self, qos: QoSProfile, group: CallbackGroup) -> None:
         self._begin_anew()
         self._subscription = self._node.create_subscription(
-            CompressedImage if self._compressed else Image,
+            CompressedImage if self._transport == 'compressed' else Image,
             self._input,
             self._receive,
             qos,
@@ -102,21 +103,21 @@ class Camera:
     def publish_picture(self, picture: Image) -> None:
         self._pictures.publish(picture)
 
-    def view(self, replaced: int, silent_after: float, enabled: bool) -> CameraView:
-        """Return what the diagnostics need to know now."""
+    def view(self, **known: Any) -> CameraView:
+        """Return what the diagnostics need to know now: ``known`` and what the camera knows."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
         return CameraView(
             topic=self.topic,
+            transport=self._transport,
             statistics=self.statistics,
-            replaced=replaced,
-            publishers=self._node.count_publishers(self.topic),
+            publishers=Counter(each.topic_type for each in publishers),
             qos_mismatch=self._qos_mismatch,
-            silent_after=silent_after,
-            enabled=enabled,
+            **known,
         )
 
     def _begin_anew(self) -> None:
         self.statistics = CameraStatistics()
-        self.reporter = CameraReporter(f'{full_name(self._node)}: camera {self.name}'.rstrip())
+        self.reporter = CameraReporter(self.name)
         self._qos_mismatch: str | None = None
 
     def _receive(self, message: Frame) -> None:

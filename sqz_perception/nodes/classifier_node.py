@@ -17,14 +17,13 @@ import time
 from typing import Any, TypeAlias
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from std_srvs.srv import SetBool
 
 from sqz_perception.errors import BackendError, FrameError
@@ -35,14 +34,14 @@ from sqz_perception.nodes import messages
 from sqz_perception.nodes.annotate import annotate
 from sqz_perception.nodes.camera import Camera, Frame
 from sqz_perception.nodes.classifier_parameters import ClassifierSettings
-from sqz_perception.nodes.diagnostics import full_name, model_status
+from sqz_perception.nodes.clock import ClockWatch, steady
+from sqz_perception.nodes.diagnostics import Diagnostics, camera_task, model_status, status
 from sqz_perception.nodes.executor import OnceExecutor
 from sqz_perception.nodes.lifecycle import ManagedNode, logged
 from sqz_perception.nodes.model_server import CALLS, ModelServer, answer
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
 
-DIAGNOSTICS_PERIOD = 1.0  # seconds
 LOG_THROTTLE = 10.0  # seconds between two log lines of one kind
 STOP_WITHIN = 0.5  # seconds that the end of the process waits for a transition or the worker
 PICTURE_SIDE = 640  # pixels: the longer side of an annotated picture is at most this
@@ -72,9 +71,16 @@ class ClassifierNode(ManagedNode):
         self._enabled = True
         self._frames_group = MutuallyExclusiveCallbackGroup()
         self._diagnostics_group = MutuallyExclusiveCallbackGroup()
+        self._failure: str | None = None  # of the runtime, since the last report
+        self._clock_watch = ClockWatch(self)
+        self._diagnostics = Diagnostics(self)
         self._reported = time.monotonic()
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._report, callback_group=self._diagnostics_group)
+        self.create_timer(
+            self._settings.diagnostics_period,
+            self._report,
+            callback_group=self._diagnostics_group,
+            clock=steady(),
+        )
         self.create_service(SetBool, '~/enable', self._on_enable, qos_profile=CALLS)
 
     def start(self) -> None:
@@ -107,11 +113,10 @@ class ClassifierNode(ManagedNode):
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._configured = True
-        names = dict.fromkeys(self._settings.cameras)  # each once, in their order
         transport = self._settings.transport
         try:
             self._models.configure()
-            for name in names:
+            for name in self._camera_names():
                 self._cameras.append(Camera(self, name, transport, self._on_frame))
         except Exception:
             self._release()
@@ -210,6 +215,7 @@ class ClassifierNode(ManagedNode):
                 )
             except BackendError as error:
                 camera.statistics.on_dropped('backend')
+                self._failure = str(error)
                 self.get_logger().error(str(error), throttle_duration_sec=LOG_THROTTLE)
             except Exception as error:
                 if not self.context.ok():
@@ -223,42 +229,50 @@ class ClassifierNode(ManagedNode):
     def _classify(self, camera: Camera, message: Frame, received: float) -> None:
         model = self._models.current  # asked once: a swap falls between two frames
         assert model is not None  # the worker lives between activate and deactivate
-        picture = frames.convert(message, model.input)
+        picture = frames.convert(message, model.input, self._settings.max_pixels)
         converted = time.perf_counter()
         results = self._infer(model, picture)
         inferred = time.perf_counter()
-        camera.publish(messages.classification(message.header, results))
-        done = time.perf_counter()
-        own_cost = (converted - received) + (done - inferred)
-        latency = self._age(message)
-        camera.statistics.on_classified(own_cost * 1e3, (inferred - converted) * 1e3, latency)
-        if latency is not None and latency > 1e3 * self._settings.stale_after:
-            camera.statistics.on_stale()
-        if camera.watched:
-            self._publish_picture(camera, message, results, model)
+        camera.publish(messages.classification(message.header, results, self._settings.class_id))
+        own_cost = (converted - received) + (time.perf_counter() - inferred)
+        inference = (inferred - converted) * 1e3
+        camera.statistics.on_classified(own_cost * 1e3, inference)
+        try:
+            self._follow_up(camera, message, results, model, inference)
+        except Exception as error:  # the frame is classified all the same
+            if self.context.ok():
+                self.get_logger().warning(
+                    f'{camera.topic}: after the result: {type(error).__name__}: {error}',
+                    throttle_duration_sec=LOG_THROTTLE,
+                )
 
     def _infer(self, model: LoadedModel, picture: NDArray[np.uint8]) -> list[Result]:
-        """Classify ``picture`` and report the outcome to the model server."""
-        start = time.perf_counter()
         try:
-            results = model.classify(picture, self._settings.top_k, self._settings.threshold)
+            return model.classify(picture, self._settings.top_k, self._settings.threshold)
         except BackendError as error:
             self._models.on_error(model, error)
             raise
-        self._models.on_result(model, (time.perf_counter() - start) * 1e3)
-        return results
 
-    def _age(self, message: Frame) -> float | None:
-        """Return the milliseconds since the header's stamp; None where there is no stamp."""
-        stamp = message.header.stamp
-        if stamp.sec == 0 and stamp.nanosec == 0:
-            return None
-        return (self.get_clock().now() - Time.from_msg(stamp)).nanoseconds / 1e6
+    def _follow_up(
+        self,
+        camera: Camera,
+        message: Frame,
+        results: list[Result],
+        model: LoadedModel,
+        milliseconds: float,
+    ) -> None:
+        """Do what a result brings with it: report to the model server, age, annotated picture."""
+        self._models.on_result(model, milliseconds)
+        age = self._clock_watch.age(message.header.stamp)
+        if age is not None:
+            camera.statistics.on_age(age, self._settings.stale_after)
+        if camera.watched:
+            self._publish_picture(camera, message, results, model)
 
     def _publish_picture(
         self, camera: Camera, message: Frame, results: list[Result], model: LoadedModel
     ) -> None:
-        picture = frames.overview(message, PICTURE_SIDE)
+        picture = frames.overview(message, PICTURE_SIDE, self._settings.max_pixels)
         drawn = annotate(picture, results, f'{model.name} release {model.release}')
         camera.publish_picture(messages.image(message.header, drawn))
 
@@ -278,26 +292,37 @@ class ClassifierNode(ManagedNode):
     def _report(self) -> None:
         now = time.monotonic()
         seconds, self._reported = now - self._reported, now
+        failure, self._failure = self._failure, None
         models = self._models
-        name = f'{full_name(self)}: model'
-        statuses = [model_status(name, models.current, models.swaps, models.trouble)]
-        statuses += self._camera_statuses(seconds)
-        array = DiagnosticArray(status=statuses)
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        statuses = [
+            model_status(models.current, models.swaps, models.trouble or failure),
+            *self._camera_statuses(seconds, self._clock_watch.trouble()),
+        ]
+        self._diagnostics.publish(statuses, self._settings.use_fqn)
 
-    def _camera_statuses(self, seconds: float) -> list[DiagnosticStatus]:
+    def _camera_statuses(self, seconds: float, clock: str | None) -> list[DiagnosticStatus]:
         with self._lock:
-            if self._worker is None:
-                return []
-            silent_after = self._settings.silent_after
+            if self._worker is None:  # the statuses stay, else diagnostic_aggregator reports STALE
+                state = 'inactive' if self._configured else 'unconfigured'
+                return [
+                    status(DiagnosticStatus.OK, camera_task(name), state, {})
+                    for name in self._camera_names()
+                ]
             return [
                 camera.reporter.report(
-                    camera.view(self._mailbox.replaced(camera.name), silent_after, self._enabled),
+                    camera.view(
+                        replaced=self._mailbox.replaced(camera.name),
+                        silent_after=self._settings.silent_after,
+                        enabled=self._enabled,
+                        clock=clock,
+                    ),
                     seconds,
                 )
                 for camera in self._cameras
             ]
+
+    def _camera_names(self) -> list[str]:
+        return list(dict.fromkeys(self._settings.cameras))  # each once, in their order
 
 
 def main(arguments: list[str] | None = None) -> int:

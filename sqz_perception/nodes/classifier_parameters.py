@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqz_perception.inference.backend import BACKENDS, PRECISIONS
+from sqz_perception.inference.compressed import MAX_PIXELS
 from sqz_perception.nodes.parameters import declared, parameter
 
 
@@ -35,6 +36,11 @@ class ClassifierSettings:
     top_k: int = parameter(5, 'Most classes in one result', (1, 65535), live=True)
     threshold: float = parameter(
         0.0, 'Least score of a class in a result', (0.0, 1.0), live=True)
+    class_id: str = parameter(
+        'label', 'What class_id of a result holds: the label, or its number in label_info',
+        ('label', 'number'), live=True)
+    max_pixels: int = parameter(
+        MAX_PIXELS, 'Most pixels of a frame; a larger one is dropped', (1, 2**30), live=True)
     max_rate: float = parameter(
         0.0, 'Most classifications a second of one camera; 0: no limit', (0.0, 1000.0), live=True)
     max_inference_time: float = parameter(
@@ -47,6 +53,12 @@ class ClassifierSettings:
         2.0, 'Seconds without a frame after which a camera is called silent', (0.1, 3600.0),
         live=True)
     autostart: bool = parameter(True, 'Configure and activate at the start')
+    diagnostics_period: float = parameter(
+        1.0, 'Seconds between two messages on /diagnostics; read at the start', (0.1, 60.0),
+        name='diagnostic_updater.period')
+    use_fqn: bool = parameter(
+        False, 'Begin the names of the statuses with the full name of the node',
+        name='diagnostic_updater.use_fqn', live=True)
     # fmt: on
 
 

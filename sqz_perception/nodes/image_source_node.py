@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 from sqz_perception.errors import SourceError
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.boundary import BoundedExecutor
+from sqz_perception.nodes.clock import steady
 from sqz_perception.nodes.parameters import Parameters, declared, parameter
 from sqz_perception.nodes.runner import run
 from sqz_perception.pictures import Source, open_source
@@ -75,7 +76,7 @@ class ImageSourceNode(Node):
             (CompressedImage, 'image/compressed') if self._compressed else (Image, 'image')
         )
         self._publisher = self.create_publisher(kind, topic, qos)
-        self.create_timer(1 / self._settings['rate'], self._publish_next)
+        self.create_timer(1 / self._settings['rate'], self._publish_next, clock=steady())
         rate = self._settings['rate']
         self.get_logger().info(
             f'publishing {self._source.description} on {self._publisher.topic_name} at {rate:g} Hz'

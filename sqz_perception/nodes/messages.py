@@ -16,9 +16,12 @@ from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionC
 from sqz_perception.inference.classifier import LoadedModel, Result
 
 
-def classification(header: Header, results: Sequence[Result]) -> Classification:
-    """Return the results, best first, under the frame's own header."""
-    hypotheses = [ObjectHypothesis(class_id=r.label, score=r.score) for r in results]
+def classification(header: Header, results: Sequence[Result], class_id: str) -> Classification:
+    """Return the results, best first; ``class_id``: by their 'label' or by their 'number'."""
+    hypotheses = [
+        ObjectHypothesis(class_id=str(r.index) if class_id == 'number' else r.label, score=r.score)
+        for r in results
+    ]
     return Classification(header=header, results=hypotheses)
 
 

@@ -11,10 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMsg
@@ -25,11 +22,11 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_profile_sensor_data,
 )
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionInfo
 
-from ros_support import Client, Process, picture, wait_for
+from ros_support import Client, Process, jpeg, picture
 from sqz_perception.nodes.classifier_parameters import PARAMETERS
 
 LATCHED = QoSProfile(
@@ -37,32 +34,11 @@ LATCHED = QoSProfile(
 )
 
 
-def jpeg() -> CompressedImage:
-    _, data = cv2.imencode('.jpg', np.full((90, 120, 3), 99, np.uint8))
-    frame = CompressedImage(format='jpeg')
-    frame.data.frombytes(data.tobytes())
-    return frame
-
-
 def classify_one(client: Client, topic: str = 'image', results: str = 'classification') -> Any:
     """Send one frame and return its classification."""
     camera, received = client.camera(topic, results)
     camera.publish(picture(client.stamp()))
     return client.until(lambda: received, 'a classification')[-1]
-
-
-def diagnosis(client: Client, name: str, matches: Callable[[Any], bool]) -> Any:
-    """Wait for a status called ``name`` that ``matches``; return it with its values as a dict."""
-    arrays = client.collect(DiagnosticArray, '/diagnostics')
-
-    def found() -> Any:
-        for array in arrays:
-            for status in array.status:
-                if status.name == name and matches(status):
-                    return status, {pair.key: pair.value for pair in status.values}
-        return None
-
-    return client.until(found, f'a fitting status of {name}')
 
 
 def test_a_frame_gives_a_classification(classifier: Process, client: Client) -> None:
@@ -97,60 +73,6 @@ def test_cameras_share_one_model(start: Any, models: Any, client: Client) -> Non
         client.until(received.copy, f'the classification of {name}')
         assert received[0].header.frame_id == name
     assert process.output.count('loaded tiny') == 1
-
-
-def bad_frames(client: Client) -> list[tuple[str, Image]]:
-    def changed(**fields: Any) -> Image:
-        frame = picture(client.stamp())
-        for name, value in fields.items():
-            setattr(frame, name, value)
-        return frame
-
-    return [
-        ('truncated', changed(height=49)),
-        ('truncated', changed(step=100)),
-        ('oversized', changed(height=1_000_000, width=1_000_000)),
-        ('empty', changed(width=0)),
-        ('unknown_encoding', changed(encoding='smell8')),
-    ]
-
-
-def test_bad_frames_are_counted_and_the_node_goes_on(classifier: Process, client: Client) -> None:
-    camera, received = client.camera()
-    kinds = []
-    for kind, frame in bad_frames(client):
-        kinds.append(kind)
-        camera.publish(frame)
-        # One at a time: an older frame that still waits would be replaced, not looked at.
-        diagnosis(
-            client,
-            'classifier: camera',
-            lambda s: {p.key: p.value for p in s.values}['dropped'] == str(len(kinds)),
-        )
-    camera.publish(picture(client.stamp()))
-    client.until(lambda: received, 'a classification after the bad frames')
-    _, values = diagnosis(client, 'classifier: camera', lambda s: True)
-    assert {kind: values[f'dropped_{kind}'] for kind in kinds} == {
-        'truncated': '2',
-        'oversized': '1',
-        'empty': '1',
-        'unknown_encoding': '1',
-    }
-    assert classifier.output.count('frame dropped') == 1  # throttled
-    assert 'Traceback' not in classifier.output
-
-
-def test_a_corrupt_jpeg_is_dropped(start: Any, models: Any, client: Client) -> None:
-    start('classifier_node', model=models['one'], transport='compressed')
-    camera, _ = client.camera('image/compressed', frame=jpeg())
-    frame = CompressedImage(format='jpeg')
-    frame.data.frombytes(b'\xff\xd8\xff\xe0 this is no picture')
-    camera.publish(frame)
-    status, values = diagnosis(
-        client, 'classifier: camera', lambda s: s.message.startswith('unusable frames')
-    )
-    assert status.level == DiagnosticStatus.WARN
-    assert values['dropped_corrupt'] == '1'
 
 
 def test_update_and_rollback(classifier: Process, models: Any, client: Client) -> None:
@@ -287,7 +209,7 @@ def test_a_params_file_without_effect_is_named(start: Any, models: Any, tmp_path
     path = tmp_path / 'robot.yaml'
     path.write_text('clasifier: {ros__parameters: {top_k: 3}}')
     process = start('classifier_node', params=path, model=models['one'], treshold=0.5, max_rate=10)
-    wait_for(lambda: 'classifying' in process.output, 'the start')
+    process.wait_for('classifying')
     assert f'{path} has no section for /classifier (found: clasifier)' in process.output
     assert 'unknown parameters are ignored: treshold (did you mean threshold?)' in process.output
 
@@ -299,6 +221,15 @@ def test_max_rate(start: Any, models: Any, client: Client) -> None:
         camera.publish(picture(client.stamp()))
         client.spin_for(0.1)
     assert received == []
+
+
+def test_class_id_may_be_a_number(classifier: Process, client: Client) -> None:
+    labels = client.collect(LabelInfo, 'label_info', LATCHED)
+    assert client.set_parameter('classifier', 'class_id', 'number').successful
+    result = classify_one(client).results[0]
+    names = {str(c.class_id): c.class_name for c in client.until(lambda: labels, '')[0].class_map}
+    assert (result.class_id, names[result.class_id]) == ('0', 'bucket')
+    assert not client.set_parameter('classifier', 'class_id', 'name').successful
 
 
 def test_enable_stops_the_work_and_not_the_node(classifier: Process, client: Client) -> None:
@@ -324,48 +255,6 @@ def test_the_annotated_picture(classifier: Process, client: Client) -> None:
     drawn = next(p for p in pictures if p.header.frame_id == 'front')
     assert (drawn.height, drawn.width, drawn.encoding) == (300, 300, 'bgr8')
     assert len(set(drawn.data)) > 10  # no longer the plain grey that was sent
-
-
-def test_a_camera_that_nobody_publishes(start: Any, models: Any, client: Client) -> None:
-    start('classifier_node', model=models['one'], silent_after=0.2)
-    status, values = diagnosis(
-        client, 'classifier: camera', lambda s: s.level == DiagnosticStatus.ERROR
-    )
-    assert 'nobody publishes /image' in status.message
-    assert values['publishers'] == '0'
-
-
-def test_a_camera_that_fell_silent(start: Any, models: Any, client: Client) -> None:
-    start('classifier_node', model=models['one'], silent_after=0.2)
-    classify_one(client)
-    status, _ = diagnosis(
-        client, 'classifier: camera', lambda s: s.message.startswith('silent for')
-    )
-    assert status.level == DiagnosticStatus.ERROR
-
-
-def test_a_qos_mismatch_is_told_with_its_remedy(start: Any, models: Any, client: Client) -> None:
-    process = start(
-        'classifier_node', model=models['one'], reliability='reliable', silent_after=0.2
-    )
-    client.node.create_publisher(Image, 'image', qos_profile_sensor_data)
-    status, _ = diagnosis(
-        client, 'classifier: camera', lambda s: 'offers another reliability' in s.message
-    )
-    assert 'set the parameter reliability to best_effort' in status.message
-    assert 'offers another reliability' in process.output
-
-
-def test_old_frames_are_called_stale(classifier: Process, client: Client) -> None:
-    camera, received = client.camera()
-    frame = picture(client.stamp())
-    frame.header.stamp.sec -= 60
-    camera.publish(frame)
-    client.until(lambda: received, 'a classification')
-    status, values = diagnosis(client, 'classifier: camera', lambda s: 'were old' in s.message)
-    assert status.level == DiagnosticStatus.WARN
-    assert values['stale'] == '1'
-    assert float(values['latency_p99_ms']) > 59_000
 
 
 def test_lifecycle(start: Any, models: Any, client: Client) -> None:
