@@ -31,6 +31,9 @@ what was found and what to do about it::
     +-- SwapRefused                no model to go to, or a swap is already under way
     +-- UpdateError                an update that can't be installed; the running model stays
     |   +-- MessageInvalid         bytes that are no message of the update protocol
+    |   +-- UpdateUntrusted        metadata whose signatures, versions or dates do not hold
+    |   +-- UpdateUnsuitable       a signed release that this robot must not install
+    |   +-- StoreFailed            the folder of models can't be read or written
     +-- SourceError                pictures for the image source that can't be read
     +-- TrainingError              the workstation's side, training/
         +-- ArchitectureInvalid    metaparameters or weights that describe no network here
@@ -153,6 +156,18 @@ class UpdateError(SqzError):
 
 class MessageInvalid(UpdateError):
     """The bytes are not a message of the update protocol."""
+
+
+class UpdateUntrusted(UpdateError):
+    """The signed metadata is forged, expired, older than what is known, or incomplete."""
+
+
+class UpdateUnsuitable(UpdateError):
+    """The release is signed, but for another model, older, or beyond this package's version."""
+
+
+class StoreFailed(UpdateError):
+    """The folder that holds the models can't be read or written."""
 
 
 class SourceError(SqzError):
