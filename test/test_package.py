@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = 'sqz_perception'
 
 # What is imported under another name than it is installed by.
-PIP_NAMES = {'cv2': 'opencv-python-headless'}
+PIP_NAMES = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml'}
 
 
 @pytest.fixture(scope='module')
