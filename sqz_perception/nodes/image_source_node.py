@@ -33,6 +33,7 @@ from sqz_perception.nodes.runner import run
 from sqz_perception.pictures import Source, open_source
 
 DEPTH = 5  # frames
+MAX_JPEG_SIDE = 65_500  # pixels, of libjpeg
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class SourceSettings:
 
     # fmt: off
     source: str | int = parameter(
-        '0', 'Webcam index, or the path of a video, picture, folder or zip', dynamic=True)
+        '0', 'Webcam index, or the path of a video, picture, folder, zip or device', dynamic=True)
     rate: float = parameter(30.0, 'Pictures a second', (0.01, 1000.0))
     loop: bool = parameter(True, 'Begin again at the end; false: end the node there')
     transport: str = parameter(
@@ -67,7 +68,7 @@ class ImageSourceNode(Node):
         super().__init__('image_source', **options)
         self._settings = Parameters(self, SourceSettings, lambda: True)
         self._source: Source = open_source(str(self._settings['source']))
-        self._frames = self._endless() if self._settings['loop'] else self._source.frames()
+        self._messages = self._endless() if self._settings['loop'] else self._once()
         self._compressed = self._settings['transport'] == 'compressed'
         qos = QoSProfile(
             depth=DEPTH, reliability=ReliabilityPolicy[self._settings['reliability'].upper()]
@@ -90,26 +91,36 @@ class ImageSourceNode(Node):
         if self._settings['wait_for_listener'] and not self._publisher.get_subscription_count():
             return
         try:
-            name, picture = next(self._frames)
+            name, message = next(self._messages)
         except StopIteration:
             self.get_logger().info(f'all of {self._source.description} published')
             raise ExternalShutdownException from None  # ends the spinning, with exit code 0
         except SourceError as error:
             self.get_logger().fatal(str(error))
             raise SystemExit(1) from None
-        if isinstance(picture, SourceError):
-            self.get_logger().warning(f'skipped: {picture}')
+        if isinstance(message, SourceError):
+            self.get_logger().warning(f'skipped: {message}')
             return
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._settings['frame_id'])
+        message.header = Header(
+            stamp=self.get_clock().now().to_msg(), frame_id=self._settings['frame_id']
+        )
         self.get_logger().debug(f'{name}')
-        self._publisher.publish(self._message(header, self._resized(picture)))
+        self._publisher.publish(message)
 
-    def _message(self, header: Header, picture: NDArray[np.uint8]) -> Image | CompressedImage:
+    def _message(self, picture: NDArray[np.uint8]) -> Image | CompressedImage:
+        """Return ``picture`` as a message without a header. Raises SourceError or cv2.error."""
+        picture = self._resized(picture)
         if not self._compressed:
-            return messages.image(header, picture)
+            return messages.image(Header(), picture)
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings['jpeg_quality']]
-        _, data = cv2.imencode('.jpg', picture, quality)
-        return CompressedImage(header=header, format='jpeg', data=array.array('B', data.tobytes()))
+        done, data = cv2.imencode('.jpg', picture, quality)
+        if not done:
+            height, width = picture.shape[:2]
+            raise SourceError(
+                f'{width}x{height} pixels do not fit in a JPEG, at most {MAX_JPEG_SIDE:,} a side; '
+                'set width and height'
+            )
+        return CompressedImage(format='jpeg', data=array.array('B', data.tobytes()))
 
     def _resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height = self._settings['height'] or picture.shape[0]
@@ -120,15 +131,28 @@ class ImageSourceNode(Node):
         kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(picture, (width, height), interpolation=kind), np.uint8)
 
-    def _endless(self) -> Iterator[tuple[str, NDArray[np.uint8] | SourceError]]:
-        """Give the source's frames again and again; end where a whole round gave no picture."""
+    def _once(self) -> Iterator[tuple[str, Image | CompressedImage | SourceError]]:
+        """Give (name, message) for each picture; the error for one that can't be used."""
+        for name, picture in self._source.frames():
+            if isinstance(picture, SourceError):
+                yield name, picture
+                continue
+            try:
+                message = self._message(picture)
+            except Exception as error:
+                yield name, SourceError(f'{name}: {" ".join(str(error).split())}')
+            else:
+                yield name, message
+
+    def _endless(self) -> Iterator[tuple[str, Image | CompressedImage | SourceError]]:
+        """Give the messages again and again; end where a whole round gave none."""
         while True:
             found = False
-            for name, picture in self._source.frames():
-                found = found or not isinstance(picture, SourceError)
-                yield name, picture
+            for name, message in self._once():
+                found = found or not isinstance(message, SourceError)
+                yield name, message
             if not found:
-                raise SourceError(f'{self._source.description}: not one can be read')
+                raise SourceError(f'{self._source.description}: no picture can be used; see above')
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -75,12 +75,29 @@ def test_a_broken_picture_is_skipped_and_told(start: Any, pictures: Path, client
     )
     assert client.until(lambda: len(received) == 3, 'the others')
     assert process.wait() == 0
+    assert 'skipped: ' in process.output
     assert '060.png: not a picture' in process.output
+
+
+def test_a_picture_too_wide_for_jpeg_is_skipped(
+    start: Any, pictures: Path, client: Client
+) -> None:
+    cv2.imwrite(str(pictures / '060.png'), np.zeros((8, 70_000, 3), np.uint8))
+    received = client.collect(CompressedImage, 'image/compressed')
+    process = start(
+        'image_source_node', source=pictures, rate=20.0, loop=False, wait_for_listener=True,
+        transport='compressed',
+    )  # fmt: skip
+    assert client.until(lambda: len(received) == 3, 'the others')
+    assert process.wait() == 0
+    assert 'skipped: 060.png: 70000x8 pixels do not fit in a JPEG' in process.output
+    assert 'Traceback' not in process.output
 
 
 @pytest.mark.parametrize(
     ('source', 'message'),
     [
+        ('/dev/null', '/dev/null: a device, but no camera'),
         ('/nowhere', '/nowhere: no such file or folder'),
         (99, 'webcam 99: OpenCV cannot open it'),
         ('config', 'holds no pictures'),
@@ -99,5 +116,5 @@ def test_a_folder_of_nothing_but_broken_pictures_ends(
     (tmp_path / 'a.png').write_bytes(b'broken')
     process = start('image_source_node', source=tmp_path, rate=50.0)
     assert process.wait() == 1
-    assert 'not one can be read' in process.output
+    assert 'no picture can be used' in process.output
     assert 'Traceback' not in process.output
