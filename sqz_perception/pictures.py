@@ -20,7 +20,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from sqz_perception import formats
 from sqz_perception.errors import (
@@ -31,9 +30,12 @@ from sqz_perception.errors import (
     FrameOversized,
     SourceError,
 )
+from sqz_perception.formats import Picture, reason
+from sqz_perception.video import Video, file_backends
 
 # Of all files that this package takes for pictures.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.pbm', '.tif', '.tiff', '.webp')
+SIDE_FILES = ('__MACOSX', '@eaDir', 'Thumbs.db', 'desktop.ini')  # of macOS, Synology, Windows
 MAX_PIXELS = 64 * 2**20  # of one picture; a phone's 50 megapixels fit
 MAX_PICTURE_BYTES = 64 * 2**20  # of one picture as it is stored
 MAX_ZIP_RATIO = 100  # bytes that one byte of a zip may become ...
@@ -51,8 +53,6 @@ REMEDIES = {
     FrameEncodingUnknown: 'convert it to JPEG or PNG',
     FrameOversized: 'reduce its size',
 }
-
-Picture = NDArray[np.uint8]  # (rows, columns, 3), BGR
 
 
 class Source(Protocol):
@@ -72,7 +72,7 @@ def open_source(text: str) -> Source:
     SourceError where it does not exist, can't be opened or holds no pictures.
     """
     if text.isdecimal():
-        return _Video(int(text), f'webcam {text}')
+        return Video(int(text), f'webcam {text}', MAX_PIXELS)
     path = Path(text)
     try:
         path = path.expanduser()
@@ -82,17 +82,17 @@ def open_source(text: str) -> Source:
             f'{text}: no such file or folder; give one, or the index of a webcam'
         ) from error
     except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a null byte
-        raise SourceError(f'{text}: {_reason(error)}; check the path') from error
+        raise SourceError(f'{text}: {reason(error)}; check the path') from error
     if stat.S_ISDIR(kind.st_mode):
         return _Folder(path)
     if stat.S_ISCHR(kind.st_mode) and os.major(kind.st_rdev) == VIDEO4LINUX:
-        return _Video(os.fspath(path), f'camera {path}', (cv2.CAP_V4L2,))
+        return Video(os.fspath(path), f'camera {path}', MAX_PIXELS, (cv2.CAP_V4L2,))
     _check_regular(path, kind)
     if path.suffix.lower() in SUFFIXES:
         return _Folder(path.parent, [path])
     if zipfile.is_zipfile(path):
         return _Zip(path)
-    return _Video(os.fspath(path), path.name, _file_backends())
+    return Video(os.fspath(path), path.name, MAX_PIXELS, file_backends())
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
@@ -107,7 +107,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         with open(path, 'rb') as file:
             return _limited(file.read(MAX_PICTURE_BYTES + 1), path)
     except (OSError, ValueError) as error:
-        raise SourceError(f'{path}: {_reason(error)}; check the path') from error
+        raise SourceError(f'{path}: {reason(error)}; check the path') from error
 
 
 def decode_picture(data: bytes, name: str) -> Picture:
@@ -127,7 +127,7 @@ def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
         file = zipfile.ZipFile(path)
         size = os.path.getsize(path)
     except ZIP_ERRORS as error:
-        raise SourceError(f'{path}: no readable zip: {_reason(error)}; copy it again') from error
+        raise SourceError(f'{path}: no readable zip: {reason(error)}; copy it again') from error
     members = file.infolist()
     if sum(member.compress_size for member in members) > size:
         raise SourceError(f'{path}: members of the zip overlap; pack the pictures again')
@@ -148,15 +148,18 @@ def read_member(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         with file.open(member) as opened:
             return _limited(opened.read(MAX_PICTURE_BYTES + 1), name)
     except ZIP_ERRORS as error:
-        raise SourceError(f'{name}: {_reason(error)}; pack it again') from error
+        raise SourceError(f'{name}: {reason(error)}; pack it again') from error
 
 
 class _Folder:
     """The pictures below a folder, in the order of their names."""
 
     def __init__(self, root: Path, paths: list[Path] | None = None) -> None:
-        found = root.rglob('*') if paths is None else paths
-        self._paths = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p.is_file())
+        try:
+            found = list(_files(root)) if paths is None else paths
+        except OSError as error:
+            raise SourceError(f'{error.filename}: {reason(error)}; check the path') from error
+        self._paths = sorted(p for p in found if p.suffix.lower() in SUFFIXES)
         self.description = f'{_count(self._paths)} of {root}' if paths is None else str(paths[0])
         if not self._paths:
             raise SourceError(f'{root}: holds no pictures ({" ".join(SUFFIXES)})')
@@ -171,9 +174,8 @@ class _Zip:
 
     def __init__(self, path: Path) -> None:
         self._file = open_zip(path)
-        members = (m for m in self._file.infolist() if not m.is_dir())
         self._members = sorted(
-            (m for m in members if Path(m.filename).suffix.lower() in SUFFIXES),
+            (m for m in self._file.infolist() if _is_picture(m)),
             key=lambda member: member.filename,
         )
         self.description = f'{_count(self._members)} of {path}'
@@ -193,67 +195,32 @@ class _Zip:
         )
 
 
-class _Video:
-    """A video file or a webcam, through OpenCV."""
-
-    def __init__(
-        self, where: int | str, description: str, backends: tuple[int, ...] = (cv2.CAP_ANY,)
-    ) -> None:
-        """Open it for a moment. Raises SourceError where OpenCV can't."""
-        self._where, self.description, self._backends = where, description, backends
-        self._capture().release()
-
-    def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
-        """Give the frames. Raises SourceError for a video without any."""
-        capture = self._capture()
-        number = 0
-        try:
-            while True:
-                taken, picture = capture.read()
-                if not taken or picture is None:
-                    break
-                yield f'{self.description} {number}', np.asarray(picture, np.uint8)
-                number += 1
-        except cv2.error as error:
-            raise SourceError(f'{self.description}: {_reason(error)}; replace it') from error
-        finally:
-            capture.release()
-        if not number:
-            raise SourceError(f'{self.description}: holds no readable frame; replace it')
-
-    def _capture(self) -> cv2.VideoCapture:
-        for backend in self._backends:
-            capture = self._opened(backend)
-            if capture is not None:
-                return capture
-        hint = 'not a video or picture' if self._backends else 'this OpenCV reads no videos'
-        if isinstance(self._where, int) or self._backends == (cv2.CAP_V4L2,):
-            hint = 'is it connected?'
-        raise SourceError(f'{self.description}: OpenCV cannot open it; {hint}')
-
-    def _opened(self, backend: int) -> cv2.VideoCapture | None:
-        try:
-            capture = cv2.VideoCapture(self._where, backend)
-        except (cv2.error, OverflowError, TypeError):  # an index that is no C int
-            return None
-        if not capture.isOpened():
-            capture.release()
-            return None
-        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > MAX_PIXELS:
-            capture.release()
-            raise SourceError(
-                f'{self.description}: frames of {width}x{height} exceed {MAX_PIXELS:,} pixels; '
-                'convert it to a smaller size'
-            )
-        return capture
+def is_hidden(name: str) -> bool:
+    """Return whether a part of a path is hidden, or what a system leaves beside pictures."""
+    return any(part.startswith('.') or part in SIDE_FILES for part in name.split('/'))
 
 
-def _file_backends() -> tuple[int, ...]:
-    """Return OpenCV's readers of video files; not the one that reads numbered pictures."""
-    found = cv2.videoio_registry.getStreamBackends()
-    return tuple(backend for backend in found if backend != cv2.CAP_IMAGES)
+def _is_picture(member: zipfile.ZipInfo) -> bool:
+    return member.filename.lower().endswith(SUFFIXES) and not is_hidden(member.filename)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Give the files below a folder, each once; links are followed. Raises OSError."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for path in folder.iterdir():
+            if is_hidden(path.name):
+                continue
+            if path.is_dir():
+                waiting.append(path)
+            elif path.is_file():
+                yield path
 
 
 def _check_regular(path: str | os.PathLike[str], kind: os.stat_result) -> None:
@@ -278,13 +245,7 @@ def _or_error(read: Callable[[], Picture], name: str | os.PathLike[str]) -> Pict
     except SourceError as error:
         return error
     except Exception as error:
-        return SourceError(f'{name}: {type(error).__name__}: {_reason(error)}; replace the file')
-
-
-def _reason(error: Exception) -> str:
-    """Return one line that says why."""
-    text = getattr(error, 'strerror', None) or getattr(error, 'err', None) or str(error)
-    return ' '.join(text.split()) or type(error).__name__
+        return SourceError(f'{name}: {type(error).__name__}: {reason(error)}; replace the file')
 
 
 def _count(pictures: Sized) -> str:

@@ -29,6 +29,7 @@ from sqz_perception.formats.png import read_png
 from sqz_perception.formats.tiff import read_tiff
 from sqz_perception.formats.uncommon import read_bmp, read_pnm, read_webp
 
+Picture = NDArray[np.uint8]  # (rows, columns, 3), BGR
 Reader = Callable[[NDArray[np.uint8]], Header]
 
 JPEG: dict[bytes, Reader] = {b'\xff\xd8\xff': read_jpeg}
@@ -78,11 +79,13 @@ def decode(header: Header, flags: int) -> NDArray[np.uint8]:
     try:
         picture = cv2.imdecode(header.data, flags)
     except (cv2.error, MemoryError) as error:
-        raise FrameCorrupt(f'OpenCV cannot decode {header}: {_first_line(error)}') from error
+        raise FrameCorrupt(f'OpenCV cannot decode {header}: {reason(error)}') from error
     if picture is None:
         raise FrameCorrupt(f'{header} of {len(header.data):,} bytes is damaged')
     return np.asarray(picture, np.uint8)
 
 
-def _first_line(error: Exception) -> str:
-    return ' '.join(str(getattr(error, 'err', error) or type(error).__name__).split())
+def reason(error: Exception) -> str:
+    """Return in one line why an operation failed."""
+    text = getattr(error, 'strerror', None) or getattr(error, 'err', None) or str(error)
+    return ' '.join(text.split()) or type(error).__name__

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.errors import FrameCorrupt, FrameEncodingUnknown, FrameOversized
+from sqz_perception.errors import FrameCorrupt, FrameEncodingUnknown
 from sqz_perception.formats.header import Header
 
 MAX_SEGMENTS = 1000  # and fill bytes before the picture; a real file has some dozens
@@ -92,7 +92,7 @@ def _limited(data: NDArray[np.uint8], scan: int) -> NDArray[np.uint8]:
         raise _cut(data)
     found = scans.count(SCAN_START, 0, end)
     if found > MAX_SCANS:
-        raise FrameOversized(f'a JPEG of {found:,} scans exceeds {MAX_SCANS}')
+        raise FrameEncodingUnknown(f'a JPEG of {found:,} scans is not supported')
     return data[: scan + end + len(END)]
 
 

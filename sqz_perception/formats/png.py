@@ -15,10 +15,10 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.errors import FrameCorrupt, FrameEncodingUnknown, FrameOversized
+from sqz_perception.errors import FrameCorrupt, FrameEncodingUnknown
 from sqz_perception.formats.header import Header
 
-MAX_CHUNKS = 65536  # libpng writes 8 KiB in one, so that is half a gigabyte
+MAX_CHUNKS = 16384  # libpng writes 8 KiB in one, so that is 128 MiB
 
 CHUNK = struct.Struct('>I4s')  # bytes of the data, kind; data and four bytes of checksum follow
 AROUND = 12  # bytes of a chunk besides its data
@@ -65,5 +65,5 @@ def _chunks(view: memoryview) -> tuple[list[memoryview], int]:
             return parts, packed
         position = end
     else:
-        raise FrameOversized(f'a PNG exceeds {MAX_CHUNKS:,} chunks')
+        raise FrameEncodingUnknown(f'a PNG of over {MAX_CHUNKS:,} chunks is not supported')
     raise FrameCorrupt(f'a PNG of {len(view):,} bytes is cut off or damaged')

@@ -16,8 +16,8 @@ from sqz_perception.formats.header import Header
 BMP_OS2, BMP_WINDOWS = 12, 40  # bytes of the headers, the second at least
 
 PNM_BYTES = 1000  # in which the header must end
-PNM_BETWEEN = rb'(?:\s|#[^\n\r]*[\n\r])+'
-PNM = re.compile(rb'P[1-6]' + PNM_BETWEEN + rb'(\d{1,9})' + PNM_BETWEEN + rb'(\d{1,9})\s')
+PNM_SPACE = rb'\s(?:\s|#[^\n\r]*[\n\r])*'  # OpenCV takes no comment right behind a number
+PNM = re.compile(rb'P[1-6]' + PNM_SPACE + rb'(\d{1,9})' + PNM_SPACE + rb'(\d{1,9})\s')
 
 WEBP_LOSSY = re.compile(rb'RIFF.{4}WEBPVP8 .{4}.{3}\x9d\x01\x2a(.{2})(.{2})', re.DOTALL)
 WEBP_LOSSLESS = re.compile(rb'RIFF.{4}WEBPVP8L.{4}\x2f(.{4})', re.DOTALL)

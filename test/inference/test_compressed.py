@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
-import zlib
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frame_messages import SMALL, SQUEEZENET, apart, compressed, crop, picture
+from hostile_pictures import black_png, encoded, jpeg_claiming, png_claiming, progressive_jpeg
 from sqz_perception.errors import (
     FrameCorrupt,
     FrameEmpty,
@@ -23,6 +25,7 @@ from sqz_perception.errors import (
     FrameOversized,
 )
 from sqz_perception.inference.compressed import decode
+from sqz_perception.inference.encodings import ENCODINGS, Frame
 from sqz_perception.inference.frames import fit, from_compressed
 
 JPEG = compressed('jpeg', picture(90, 120)).data.tobytes()
@@ -31,22 +34,6 @@ PNG = compressed('png', picture(90, 120)).data.tobytes()
 
 def message(data: bytes, name: str = 'jpeg') -> SimpleNamespace:
     return SimpleNamespace(format=name, data=data)
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    checked = kind + data
-    return struct.pack('>I', len(data)) + checked + struct.pack('>I', zlib.crc32(checked))
-
-
-def png_claiming(width: int, height: int, data: bytes = b'') -> bytes:
-    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    parts = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b'')
-    return b'\x89PNG\r\n\x1a\n' + parts
-
-
-def jpeg_claiming(width: int, height: int) -> bytes:
-    place = JPEG.index(b'\xff\xc0') + 5
-    return JPEG[:place] + struct.pack('>HH', height, width) + JPEG[place + 4 :]
 
 
 def as_array(data: bytes) -> np.ndarray:
@@ -120,6 +107,98 @@ def test_the_bytes_tell_the_format_not_its_name(name: str) -> None:
     assert from_compressed(message(PNG, name), SMALL).shape == (32, 32, 3)
 
 
+BGR = picture(64, 96)
+RGB = BGR[..., ::-1].copy()
+
+
+@pytest.mark.parametrize(
+    ('name', 'stored'),
+    [
+        ('png', BGR),
+        ('bgr8; png compressed bgr8', BGR),
+        ('rgb8; png compressed bgr8', BGR),  # what image_transport writes
+        ('rgb16; png compressed bgr16', BGR.astype(np.uint16) * 257),
+        ('bgra8; png compressed bgr8', BGR),
+        ('yuv422; png compressed bgr8', BGR),
+        ('8UC3; png compressed ', BGR),
+        ('rgb8; png compressed ', RGB),
+        ('rgb8; png compressed rgb8', RGB),
+        ('bgr8; png compressed rgb8', RGB),
+        ('bgr8; png compressed ', RGB),
+        ('rgba8; png compressed ', np.dstack([RGB, RGB[..., :1]])),
+    ],
+)
+def test_red_and_blue_are_where_image_transport_puts_them(name: str, stored: np.ndarray) -> None:
+    assert np.array_equal(decode(as_array(encoded('.png', stored)), name, 32), BGR)
+
+
+def test_red_and_blue_of_a_reduced_jpeg_are_swapped_too() -> None:
+    data = as_array(encoded('.jpg', picture(256, 256)[..., ::-1].copy()))
+    swapped = decode(data, 'rgb8; jpeg compressed ', 32)
+    assert np.array_equal(swapped, decode(data, 'rgb8; jpeg compressed bgr8', 32)[..., ::-1])
+    assert swapped.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+def test_a_compressed_mosaic_becomes_what_the_raw_one_becomes(pattern: str, bits: int) -> None:
+    name = f'bayer_{pattern}{bits}'
+    mosaic = picture(64, 96)[..., 0]
+    raw = ENCODINGS[f'bayer_{pattern}8'].fit(Frame(mosaic.ravel(), 64, 96, 96), SMALL)
+    stored = mosaic if bits == 8 else mosaic.astype(np.uint16) * 257
+    png = encoded('.png', stored)
+    assert np.array_equal(from_compressed(message(png, f'{name}; png compressed '), SMALL), raw)
+    jpeg = encoded('.jpg', mosaic, cv2.IMWRITE_JPEG_QUALITY, 100)
+    assert apart(from_compressed(message(jpeg, f'{name}; jpeg compressed '), SMALL), raw) < 2
+
+
+@pytest.mark.parametrize('target', ['mono8', 'bgr8'])
+def test_what_was_converted_before_it_was_compressed_is_no_mosaic(target: str) -> None:
+    """compressed_image_transport of Humble and later converts a mosaic before it writes JPEG."""
+    stored = BGR if target == 'bgr8' else BGR[..., 1]
+    data = as_array(encoded('.png', stored))
+    name = f'bayer_rggb8; jpeg compressed {target}'
+    assert np.array_equal(decode(data, name, 32), decode(data, 'png', 32))
+
+
+def test_a_mosaic_has_no_colours() -> None:
+    with pytest.raises(FrameCorrupt, match='mosaic'):
+        from_compressed(message(PNG, 'bayer_rggb8; png compressed '), SMALL)
+
+
+@pytest.mark.parametrize('name', ['mono16; png compressed ', '16UC1; png compressed mono16'])
+def test_grey_of_16_bits_is_taken_as_from_a_raw_frame(name: str) -> None:
+    grey = BGR[..., 1]
+    shown = decode(as_array(encoded('.png', grey.astype(np.uint16) * 257)), name, 32)
+    assert np.array_equal(shown, np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        '16UC1; compressedDepth png',
+        '32FC1; compressedDepth',
+        '32FC1; png compressed ',
+        '16SC1; png compressed ',
+        'bayer_rgbw8; png compressed ',
+        'bayer_rggb12; png compressed ',
+    ],
+)
+def test_distances_and_unknown_mosaics_are_refused_whatever_the_bytes(name: str) -> None:
+    for data in (PNG, JPEG, bytes(12) + PNG):
+        with pytest.raises(FrameEncodingUnknown, match=re.escape(name)):
+            from_compressed(message(data, name), SMALL)
+
+
+def test_the_frame_path_limits_scans_and_pixels() -> None:
+    with pytest.raises(FrameEncodingUnknown, match='1,000 scans.*plain JPEG'):
+        from_compressed(message(progressive_jpeg(64, 48, 1000)), SMALL)
+    with pytest.raises(FrameOversized, match='8192x8192 .*lower the resolution'):
+        from_compressed(message(black_png(8192, 8192, 1, 0)), SMALL)
+    with pytest.raises(FrameOversized, match='max_pixels'):
+        from_compressed(message(PNG), SMALL, max_pixels=90 * 120 - 1)
+
+
 @pytest.mark.parametrize('name', ['h264', 'tiff', '', '16UC1; compressedDepth png', 'x' * 5000])
 def test_other_formats_are_refused_with_what_is_taken(name: str) -> None:
     with pytest.raises(FrameEncodingUnknown, match='JPEG or PNG') as caught:
@@ -149,9 +228,11 @@ def test_a_thumbnail_s_end_is_not_the_end_of_the_picture() -> None:
         from_compressed(message(whole[:-100]), SMALL)
 
 
-def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
-    wanted = from_compressed(message(JPEG), SMALL)
-    assert np.array_equal(from_compressed(message(JPEG + bytes(100_000)), SMALL), wanted)
+@pytest.mark.parametrize('data', [JPEG, PNG])
+@pytest.mark.parametrize('tail', [bytes(100_000), b'rubbish', PNG, JPEG])
+def test_bytes_after_the_end_of_a_picture_do_no_harm(data: bytes, tail: bytes) -> None:
+    wanted = from_compressed(message(data), SMALL)
+    assert np.array_equal(from_compressed(message(data + tail), SMALL), wanted)
 
 
 @pytest.mark.parametrize('kept', [8, 20, 33, 60, len(PNG) // 2, len(PNG) - 12, len(PNG) - 9])
@@ -168,7 +249,7 @@ def test_a_png_with_one_bit_changed_is_refused(place: int, bit: int) -> None:
         from_compressed(message(bytes(damaged)), SMALL)
 
 
-@pytest.mark.parametrize('make', [png_claiming, jpeg_claiming])
+@pytest.mark.parametrize('make', [png_claiming, partial(jpeg_claiming, JPEG)])
 def test_a_picture_is_refused_for_its_claim_before_it_is_decoded(make, monkeypatch) -> None:
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
     with pytest.raises(FrameOversized, match='65000x65000'):
