@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from sqz_perception.resources import share, transport_profile
+from sqz_perception.nodes import params_files
+from sqz_perception.resources import CAMERA_TOPIC, share, transport_profile
 
 TRUTH = ['true', 'false', 'True', 'False']
 
 ARGUMENTS = (
     DeclareLaunchArgument(
         'image_topic',
-        default_value='/camera/image_raw',
-        description='Topic of the camera. A relative name lies in the namespace',
+        default_value='',
+        description='Topic of the camera. A relative name lies in the namespace. '
+        f'Empty: {CAMERA_TOPIC}, and nothing where the params file names the cameras',
     ),
     DeclareLaunchArgument(
         'transport',
@@ -97,7 +100,7 @@ def start(context: LaunchContext) -> list[Node]:
     needs. Managers of other nodes reach the lifecycle services all the same.
     """
     given = dict(context.launch_configurations)
-    name, topic, namespace = 'classifier', given['image_topic'], _namespace(given)
+    name, namespace, params = 'classifier', _namespace(given), _params_file(given)
     respawn = _is_true(given['use_respawn'])
     return [
         Node(
@@ -105,8 +108,8 @@ def start(context: LaunchContext) -> list[Node]:
             executable='classifier_node',
             name=name,
             namespace=namespace,
-            parameters=[str(_params_file(given)), *overrides(given)],
-            remappings=[('image', topic), ('image/compressed', f'{topic}/compressed')],
+            parameters=[str(params), *overrides(given)],
+            remappings=remaps(given['image_topic'], params, posixpath.join(namespace, name)),
             ros_arguments=['--log-level', f'{_logger(namespace, name)}:={given["log_level"]}'],
             additional_env=transport_profile(context.environment),
             respawn=respawn,
@@ -137,6 +140,19 @@ def overrides(given: dict[str, str]) -> list[dict[str, Any]]:
     if given['use_sim_time']:
         values['use_sim_time'] = _is_true(given['use_sim_time'])
     return [values] if values else []
+
+
+def remaps(topic: str, params: Path, node: str) -> list[tuple[str, str]]:
+    """Return the remaps for ``image_topic``; cameras with names keep their own topics."""
+    cameras = [
+        values.get('cameras')
+        for section, values in params_files.values(params)
+        if params_files.applies(section, node)
+    ]
+    if not topic and any(names not in (None, ['']) for names in cameras):
+        return []
+    topic = topic or CAMERA_TOPIC
+    return [('image', topic), ('image/compressed', f'{topic}/compressed')]
 
 
 def _is_true(value: str) -> bool:

@@ -23,7 +23,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from sqz_perception.resources import transport_profile
+from sqz_perception.resources import CAMERA_TOPIC, transport_profile
 
 CLASSIFY = str(Path(__file__).with_name('classify.launch.py'))
 
@@ -69,7 +69,7 @@ def check_rate(context: LaunchContext) -> None:
 def start_source(context: LaunchContext) -> list[Node]:
     """Return the source, which publishes what the classifier was told to subscribe to."""
     given = context.launch_configurations
-    topic = given['image_topic']
+    topic = given['image_topic'] or CAMERA_TOPIC
     parameters = {
         'source': ParameterValue(os.path.expanduser(given['source']), value_type=str),
         'rate': float(given['rate']),  # '10' is a rate too

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = 'sqz_perception'
+CAMERA_TOPIC = '/camera/image_raw'  # what launch files subscribe to by default
 DEFAULT_MODEL = 'models/cifar10.sqz'
 TRANSPORT_PROFILE = 'config/fastdds.xml'
 # Where Fast DDS looks for a profile: the first from Kilted on, the second until Jazzy.

@@ -260,6 +260,19 @@ def test_topics_and_namespace(launch: Launch) -> None:
     assert topic_of(started, 'classification') == '/robot1/classification'
 
 
+def test_named_cameras_keep_their_topics(launch: Launch, tmp_path: Path) -> None:
+    mine = tmp_path / 'named.yaml'
+    mine.write_text('/**/classifier: {ros__parameters: {cameras: [front]}}')
+    started = launch('classify.launch.py', f'params_file:={mine}')['classifier_node']
+    assert topic_of(started, 'image') == '/image'  # no remap that has no effect
+    given = (f'params_file:={mine}', 'image_topic:=/cam')
+    started = launch('classify.launch.py', *given)['classifier_node']
+    assert topic_of(started, 'image') == '/cam'  # of which the node warns
+    mine.write_text('/**/other: {ros__parameters: {cameras: [front]}}')
+    started = launch('classify.launch.py', f'params_file:={mine}')['classifier_node']
+    assert topic_of(started, 'image') == '/camera/image_raw'
+
+
 def test_the_node_gets_the_transport_profile(launch: Launch) -> None:
     environment = launch('classify.launch.py')['classifier_node']['environment']
     assert [environment[name] for name in PROFILE_VARIABLES] == [str(PROFILE)] * 2

@@ -11,11 +11,17 @@ from typing import Any, TypeAlias
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
-from sqz_perception.nodes.camera_report import CameraReporter, CameraView, topic_of
+from sqz_perception.nodes.camera_report import (
+    TRANSPORTS,
+    CameraReporter,
+    CameraView,
+    topic_of,
+)
 from sqz_perception.nodes.statistics import CameraStatistics
 
 try:
@@ -131,3 +137,17 @@ class Camera:
             f'{self.topic}: a publisher offers another {policy} than is asked for, so none of its '
             'frames can arrive; set the parameter reliability to best_effort'
         )
+
+
+def warn_of_useless_remap(node: Node, cameras: list[Camera]) -> None:
+    """Log a remap of the input of the only camera, where the cameras have names instead."""
+    if any(not camera.name for camera in cameras):
+        return
+    for topic in map(topic_of, TRANSPORTS):
+        remapped = node.resolve_topic_name(topic)
+        if remapped != node.resolve_topic_name(topic, only_expand=True):
+            names = ', '.join(f'{camera.name}/{topic}' for camera in cameras)
+            node.get_logger().warning(
+                f'the remap of {topic} to {remapped} (image_topic in the launch file) has no '
+                f'effect, because the cameras have names; remap {names}'
+            )

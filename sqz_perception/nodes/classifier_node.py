@@ -14,11 +14,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -26,13 +24,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_srvs.srv import SetBool
 
-from sqz_perception.errors import BackendError, FrameError
-from sqz_perception.inference import frames
-from sqz_perception.inference.classifier import LoadedModel, Result
-from sqz_perception.inference.mailbox import Mailbox
-from sqz_perception.nodes import messages
-from sqz_perception.nodes.annotate import annotate
-from sqz_perception.nodes.camera import Camera, Frame
+from sqz_perception.nodes.camera import Camera, Frame, warn_of_useless_remap
 from sqz_perception.nodes.classifier_parameters import ClassifierSettings
 from sqz_perception.nodes.clock import ClockWatch, steady
 from sqz_perception.nodes.diagnostics import Diagnostics, camera_task, model_status, status
@@ -41,12 +33,9 @@ from sqz_perception.nodes.lifecycle import ManagedNode, logged
 from sqz_perception.nodes.model_server import CALLS, ModelServer, answer
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
+from sqz_perception.nodes.worker import Worker
 
-LOG_THROTTLE = 10.0  # seconds between two log lines of one kind
 STOP_WITHIN = 0.5  # seconds that the end of the process waits for a transition or the worker
-PICTURE_SIDE = 640  # pixels: the longer side of an annotated picture is at most this
-
-Arrival: TypeAlias = tuple[Camera, Frame, float]  # the float: time.perf_counter() at receipt
 
 
 class ClassifierNode(ManagedNode):
@@ -65,13 +54,11 @@ class ClassifierNode(ManagedNode):
         )
         self._models = ModelServer(self, self._ros_parameters, self._frame_rate)
         self._cameras: list[Camera] = []
-        self._mailbox: Mailbox[Arrival] = Mailbox()
-        self._worker: threading.Thread | None = None
+        self._worker: Worker | None = None
         self._lock = threading.RLock()  # cameras and worker: transitions against diagnostics
         self._enabled = True
         self._frames_group = MutuallyExclusiveCallbackGroup()
         self._diagnostics_group = MutuallyExclusiveCallbackGroup()
-        self._failure: str | None = None  # of the runtime, since the last report
         self._clock_watch = ClockWatch(self)
         self._diagnostics = Diagnostics(self)
         self._reported = time.monotonic()
@@ -118,6 +105,7 @@ class ClassifierNode(ManagedNode):
             self._models.configure()
             for name in self._camera_names():
                 self._cameras.append(Camera(self, name, transport, self._on_frame))
+            warn_of_useless_remap(self, self._cameras)
         except Exception:
             self._release()
             raise
@@ -162,9 +150,7 @@ class ClassifierNode(ManagedNode):
 
     def _begin(self) -> None:
         """Start the worker and let frames in."""
-        self._mailbox = Mailbox()
-        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), daemon=True)
-        self._worker.start()
+        self._worker = Worker(self, self._ros_parameters, self._models, self._clock_watch)
         qos = QoSProfile(
             depth=self._settings.depth,
             reliability=ReliabilityPolicy[self._settings.reliability.upper()],
@@ -183,11 +169,11 @@ class ClassifierNode(ManagedNode):
         with self._lock:
             for camera in self._cameras:
                 camera.unsubscribe()
-            self._mailbox.close()
             worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.join(seconds)
-        return worker is None or not worker.is_alive()
+        if worker is None:
+            return True
+        worker.close()
+        return worker.join(seconds)
 
     def _release(self) -> None:
         with self._lock:
@@ -196,85 +182,12 @@ class ClassifierNode(ManagedNode):
             self._models.release()
             self._cameras, self._configured = [], False
 
-    # The frame path.
+    # Frames.
 
     def _on_frame(self, camera: Camera, message: Frame) -> None:
-        if self._enabled and camera.due(self._settings.max_rate):
-            self._mailbox.put(camera.name, (camera, message, time.perf_counter()))
-
-    def _work(self, mailbox: Mailbox[Arrival]) -> None:
-        """Classify the newest frames until the mailbox is closed. Runs in the worker thread."""
-        while (taken := mailbox.take()) is not None:
-            camera, message, received = taken[1]
-            try:
-                self._classify(camera, message, received)
-            except FrameError as error:
-                camera.statistics.on_dropped(error.kind)
-                self.get_logger().warning(
-                    f'{camera.topic}: frame dropped: {error}', throttle_duration_sec=LOG_THROTTLE
-                )
-            except BackendError as error:
-                camera.statistics.on_dropped('backend')
-                self._failure = str(error)
-                self.get_logger().error(str(error), throttle_duration_sec=LOG_THROTTLE)
-            except Exception as error:
-                if not self.context.ok():
-                    return  # shut down from outside: there is nobody left to publish to
-                camera.statistics.on_dropped('internal')
-                self.get_logger().error(
-                    f'{camera.topic}: {type(error).__name__}: {error}; please report this',
-                    throttle_duration_sec=LOG_THROTTLE,
-                )
-
-    def _classify(self, camera: Camera, message: Frame, received: float) -> None:
-        model = self._models.current  # asked once: a swap falls between two frames
-        assert model is not None  # the worker lives between activate and deactivate
-        picture = frames.convert(message, model.input, self._settings.max_pixels)
-        converted = time.perf_counter()
-        results = self._infer(model, picture)
-        inferred = time.perf_counter()
-        camera.publish(messages.classification(message.header, results, self._settings.class_id))
-        own_cost = (converted - received) + (time.perf_counter() - inferred)
-        inference = (inferred - converted) * 1e3
-        camera.statistics.on_classified(own_cost * 1e3, inference)
-        try:
-            self._follow_up(camera, message, results, model, inference)
-        except Exception as error:  # the frame is classified all the same
-            if self.context.ok():
-                self.get_logger().warning(
-                    f'{camera.topic}: after the result: {type(error).__name__}: {error}',
-                    throttle_duration_sec=LOG_THROTTLE,
-                )
-
-    def _infer(self, model: LoadedModel, picture: NDArray[np.uint8]) -> list[Result]:
-        try:
-            return model.classify(picture, self._settings.top_k, self._settings.threshold)
-        except BackendError as error:
-            self._models.on_error(model, error)
-            raise
-
-    def _follow_up(
-        self,
-        camera: Camera,
-        message: Frame,
-        results: list[Result],
-        model: LoadedModel,
-        milliseconds: float,
-    ) -> None:
-        """Do what a result brings with it: report to the model server, age, annotated picture."""
-        self._models.on_result(model, milliseconds)
-        age = self._clock_watch.age(message.header.stamp)
-        if age is not None:
-            camera.statistics.on_age(age, self._settings.stale_after)
-        if camera.watched:
-            self._publish_picture(camera, message, results, model)
-
-    def _publish_picture(
-        self, camera: Camera, message: Frame, results: list[Result], model: LoadedModel
-    ) -> None:
-        picture = frames.overview(message, PICTURE_SIDE, self._settings.max_pixels)
-        drawn = annotate(picture, results, f'{model.name} release {model.release}')
-        camera.publish_picture(messages.image(message.header, drawn))
+        worker = self._worker
+        if worker and self._enabled and camera.due(self._settings.max_rate):
+            worker.put(camera, message)
 
     def _frame_rate(self) -> float:
         """Return how many frames per second are to be classified; 0 where that is unknown."""
@@ -287,13 +200,13 @@ class ClassifierNode(ManagedNode):
         self._enabled = request.data
         return answer(response, True, 'enabled' if request.data else 'disabled')
 
-    # What the node says of itself.
+    # Diagnostics.
 
     def _report(self) -> None:
         now = time.monotonic()
         seconds, self._reported = now - self._reported, now
-        failure, self._failure = self._failure, None
-        models = self._models
+        models, worker = self._models, self._worker
+        failure = worker.take_failure() if worker else None
         statuses = [
             model_status(models.current, models.swaps, models.trouble or failure),
             *self._camera_statuses(seconds, self._clock_watch.trouble()),
@@ -302,7 +215,8 @@ class ClassifierNode(ManagedNode):
 
     def _camera_statuses(self, seconds: float, clock: str | None) -> list[DiagnosticStatus]:
         with self._lock:
-            if self._worker is None:  # the statuses stay, else diagnostic_aggregator reports STALE
+            worker = self._worker
+            if worker is None:  # the statuses stay, else diagnostic_aggregator reports STALE
                 state = 'inactive' if self._configured else 'unconfigured'
                 return [
                     status(DiagnosticStatus.OK, camera_task(name), state, {})
@@ -311,7 +225,7 @@ class ClassifierNode(ManagedNode):
             return [
                 camera.reporter.report(
                     camera.view(
-                        replaced=self._mailbox.replaced(camera.name),
+                        replaced=worker.replaced(camera),
                         silent_after=self._settings.silent_after,
                         enabled=self._enabled,
                         clock=clock,

@@ -25,7 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from ros_support import Client, Process, jpeg, picture
 from sqz_perception.errors import BackendFailed
 from sqz_perception.inference.classifier import LoadedModel
-from sqz_perception.nodes import classifier_node
+from sqz_perception.nodes import worker
 from sqz_perception.nodes.camera import Camera
 from sqz_perception.nodes.classifier_node import ClassifierNode
 
@@ -191,10 +191,11 @@ def test_a_simulated_time_without_a_clock(start: Any, models: Any, client: Clien
 
 
 def test_an_inactive_node_keeps_its_statuses(start: Any, models: Any, client: Client) -> None:
-    start(
+    process = start(
         'classifier_node', model=models['one'], cameras=['front', 'rear'],
         **{'diagnostic_updater.use_fqn': True, 'diagnostic_updater.period': 0.1},
     )  # fmt: skip
+    process.wait_for('classifying')
     for transition, message in (
         (Transition.TRANSITION_DEACTIVATE, 'inactive'),
         (Transition.TRANSITION_CLEANUP, 'unconfigured'),
@@ -230,7 +231,7 @@ def test_a_classified_frame_counts_whatever_follows(
     domain: int, models: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     monkeypatch.setattr(Camera, 'watched', True)
-    monkeypatch.setattr(classifier_node, 'annotate', lambda *_: 1 / 0)
+    monkeypatch.setattr(worker, 'annotate', lambda *_: 1 / 0)
     with inside(domain, model=str(models['one'])) as node:
         (camera,) = node._cameras
         node._on_frame(camera, picture(Time(sec=-5)))

@@ -66,13 +66,16 @@ def test_compressed_frames(start: Callable[..., Process], models: Any, client: C
 
 
 def test_cameras_share_one_model(start: Any, models: Any, client: Client) -> None:
-    process = start('classifier_node', model=models['one'], cameras=['front', 'rear'])
-    for name in ('rear', 'front'):
-        camera, received = client.camera(f'{name}/image', f'{name}/classification')
+    remaps = ['image:=/camera/image_raw', 'rear/image:=rear/image_raw']
+    process = start('classifier_node', remaps, model=models['one'], cameras=['front', 'rear'])
+    for name, topic in (('rear', 'rear/image_raw'), ('front', 'front/image')):
+        camera, received = client.camera(topic, f'{name}/classification')
         camera.publish(picture(client.stamp(), frame_id=name))
         client.until(received.copy, f'the classification of {name}')
         assert received[0].header.frame_id == name
     assert process.output.count('loaded tiny') == 1
+    assert process.output.count('has no effect') == 1
+    assert 'the remap of image to /camera/image_raw' in process.output
 
 
 def test_update_and_rollback(classifier: Process, models: Any, client: Client) -> None:
