@@ -11,6 +11,8 @@ resizing. Why not cv_bridge: docs/adr/0001-own-frame-conversion.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import cv2
@@ -24,6 +26,7 @@ from sqz_perception.errors import (
     FrameOversized,
     FrameTruncated,
 )
+from sqz_perception.formats import reason
 from sqz_perception.inference import compressed
 from sqz_perception.inference.compressed import MAX_PIXELS
 from sqz_perception.inference.encodings import ENCODINGS, Encoding, Frame
@@ -71,7 +74,8 @@ def overview(
     if hasattr(msg, 'format'):
         msg = cast(CompressedImageMessage, msg)
         picture = compressed.decode(_bytes(msg.data), msg.format, longest, max_pixels)
-        return fit(picture, _whole(picture.shape[0], picture.shape[1], longest))
+        with _named('the picture'):
+            return fit(picture, _whole(picture.shape[0], picture.shape[1], longest))
     return from_image(msg, _whole(msg.height, msg.width, longest), max_pixels)
 
 
@@ -90,10 +94,8 @@ def from_image(
             f'set the camera to one of {", ".join(ENCODINGS)}'
         )
     frame = _frame(msg, encoding, max_pixels)
-    try:
+    with _named(_claim(msg)):
         return encoding.fit(frame, spec)
-    except cv2.error as error:
-        raise FrameCorrupt(f'OpenCV refuses {_claim(msg)}: {error.err}') from error
 
 
 def from_compressed(
@@ -104,7 +106,9 @@ def from_compressed(
 
     Raises FrameEncodingUnknown, FrameEmpty, FrameOversized or FrameCorrupt.
     """
-    return fit(compressed.decode(_bytes(msg.data), msg.format, spec.resize, max_pixels), spec)
+    picture = compressed.decode(_bytes(msg.data), msg.format, spec.resize, max_pixels)
+    with _named('the picture'):
+        return fit(picture, spec)
 
 
 def fit(bgr: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -163,6 +167,15 @@ def _check_length(msg: ImageMessage, found: int, needed: int) -> None:
             f'{_claim(msg)} needs {needed:,} bytes, the message has {found:,}; '
             'its size can not be true, check the camera driver'
         )
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Turn the errors of OpenCV and NumPy into FrameCorrupt."""
+    try:
+        yield
+    except (cv2.error, MemoryError) as error:
+        raise FrameCorrupt(f'OpenCV cannot resize {what}: {reason(error)}') from error
 
 
 def _claim(msg: ImageMessage) -> str:

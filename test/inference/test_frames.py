@@ -8,6 +8,7 @@ import array
 import importlib.util
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,6 +122,19 @@ def test_a_lying_image_is_refused_by_name(
 def test_bytes_of_a_page_after_the_last_row_are_no_lie() -> None:
     raw = bgr_image(data=BGR.tobytes() + bytes(MAX_TAIL))
     assert np.array_equal(from_image(raw, SMALL), fit(BGR, SMALL))
+
+
+@pytest.mark.parametrize('error', [MemoryError(), cv2.error('no memory')])
+def test_what_opencv_can_not_do_is_a_frame_error(error: Exception, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    messages = bgr_image(picture(96, 128)), compressed('png', picture(96, 128))
+    monkeypatch.setattr(cv2, 'resize', fail)
+    for message in messages:
+        for look in (lambda m: convert(m, SMALL), lambda m: overview(m, 50)):
+            with pytest.raises(FrameCorrupt, match='OpenCV cannot resize'):
+                look(message)
 
 
 def test_each_kind_of_error_has_its_own_counter() -> None:
