@@ -93,11 +93,14 @@ def decode(data: bytes | memoryview, kinds: Sequence[Kind]) -> list[NDArray]:
     data = data[reader.end() :]
     coded = sum(kind.size for kind, plan in zip(kinds, plans, strict=True) if plan.tables)
     decoder = rans.Decoder(data, rans.lanes_for(coded) if coded else 0)
-    symbols = [_symbols(decoder, plan, kind) for kind, plan in zip(kinds, plans, strict=True)]
+    decoded = []
+    for kind, plan in zip(kinds, plans, strict=True):
+        symbols = _symbols(decoder, plan, kind)
+        decoded.append(symbols if kind.is_float else _integers(symbols, plan, kind))
     tail = RawBits(data[decoder.end() :])
     arrays = [
-        _array(values, plan, kind, tail)
-        for values, kind, plan in zip(symbols, kinds, plans, strict=True)
+        _floats(values, plan, kind, tail) if kind.is_float else values
+        for values, plan, kind in zip(decoded, plans, kinds, strict=True)
     ]
     tail.end()
     return arrays
@@ -252,7 +255,7 @@ def _read_plan(reader: BitReader, kind: Kind) -> Plan:
 
 
 def _symbols(decoder: rans.Decoder, plan: Plan, kind: Kind) -> NDArray[np.int16]:
-    """Return the next array's symbols, less their center: (n,), or planes where it has them."""
+    """Return the next array's symbols, less their center: (n,), or a tensor of planes."""
     symbols = np.zeros(kind.size, np.int16)
     if not plan.tables:
         return symbols
@@ -263,22 +266,38 @@ def _symbols(decoder: rans.Decoder, plan: Plan, kind: Kind) -> NDArray[np.int16]
     planes = symbols.reshape(kind.grid.count, kind.grid.size)
     neighbours = Neighbours(kind.grid, planes)
     for index, plane in enumerate(planes):
-        context, flip = neighbours.contexts(index, plan.how)
-        decoder.run(lookup, context, plane)
-        if flip is not None:
-            np.negative(plane, out=plane, where=flip)
+        for part in _pieces(len(plane)):
+            context, flip = neighbours.contexts(index, plan.how, part)
+            decoder.run(lookup, context, plane[part])
+            if flip is not None:
+                np.negative(plane[part], out=plane[part], where=flip)
     return kind.grid.tensor(planes)
 
 
-def _array(symbols: NDArray[np.int16], plan: Plan, kind: Kind, tail: RawBits) -> NDArray:
-    values = symbols.astype(np.int32) + plan.center
-    if not kind.size:
-        return np.zeros(kind.shape, kind.dtype)
-    if kind.is_float:
-        wide = values.astype(np.int64)
-        raw = tail.take(floats.widths(wide, plan.form, kind.dtype))
-        return floats.join(wide, raw, plan.form, kind.dtype).reshape(kind.shape)
+def _integers(symbols: NDArray[np.int16], plan: Plan, kind: Kind) -> NDArray:
+    """Return integers of the kind's type and shape. Raises ModelInvalid where one does not fit."""
     limits = np.iinfo(kind.dtype)
-    if not limits.min <= values.min() <= values.max() <= limits.max:
+    if kind.size and not (
+        limits.min <= int(symbols.min()) + plan.center
+        and int(symbols.max()) + plan.center <= limits.max
+    ):
         raise ModelInvalid(f'coded values do not fit their type {kind.dtype}')
-    return values.astype(kind.dtype, order='C').reshape(kind.shape)
+    # Sums that wrap around are right: the true ones fit.
+    values = symbols.astype(kind.dtype, order='C').reshape(kind.shape)
+    values += np.int64(plan.center).astype(kind.dtype)
+    return values
+
+
+def _floats(symbols: NDArray[np.int16], plan: Plan, kind: Kind, tail: RawBits) -> NDArray:
+    values = np.empty(kind.size, kind.dtype)
+    for part in _pieces(kind.size):
+        wide = symbols[part].astype(np.int64) + plan.center
+        raw = tail.take(floats.widths(wide, plan.form, kind.dtype))
+        before = values[part.start - 1] if part.start else None
+        values[part] = floats.join(wide, raw, plan.form, kind.dtype, before)
+    return values.reshape(kind.shape)
+
+
+def _pieces(size: int) -> Iterator[slice]:
+    """Yield parts of an array that keep the memory in use small; a lane begins each."""
+    return (slice(first, min(first + rans.PIECE, size)) for first in range(0, size, rans.PIECE))

@@ -27,6 +27,7 @@ MIN_PLANE = 64  # values; smaller planes would cost more time than they save byt
 UNIT = 16  # magnitudes are compared in sixteenths of a level
 MAGNITUDE_ORDER, SIGN_ORDER = 4, 1  # of the thresholds' Exp-Golomb codes
 MAX_THRESHOLD = 2**15
+WHOLE = slice(None)
 
 Planes = NDArray[np.signedinteger]  # (planes, values of a plane)
 
@@ -132,35 +133,41 @@ class Neighbours:
         self._columns, self._planes = grid.columns, planes
         self._sum = np.zeros(planes.shape[1], np.int32)
 
-    def signed(self, plane: int) -> NDArray:
+    def signed(self, plane: int, part: slice = WHOLE) -> NDArray:
         """Return the sum of the left and the upper neighbour, zero where there is none."""
         row, column = divmod(plane, self._columns)
-        total = np.zeros_like(self._planes[plane])
+        total = np.zeros_like(self._planes[plane][part])
         if column:
-            total += self._planes[plane - 1]
+            total += self._planes[plane - 1][part]
         if row:
-            total += self._planes[plane - self._columns]
+            total += self._planes[plane - self._columns][part]
         return total
 
-    def magnitude(self, plane: int, prior: int) -> NDArray:
+    def magnitude(self, plane: int, prior: int, part: slice = WHOLE) -> NDArray:
         """Return (plane + 1) times the mean magnitude of all planes before, in sixteenths."""
         if plane:
-            self._sum += np.abs(self._planes[plane - 1])
-        return UNIT * self._sum + prior
+            self._sum[part] += np.abs(self._planes[plane - 1][part])
+        return UNIT * self._sum[part] + prior
 
-    def contexts(self, plane: int, how: Contexts) -> tuple[NDArray[np.int64], NDArray | None]:
-        """Return for each value of ``plane`` its context and, if signs count, where to flip."""
-        context = np.zeros(len(self._sum), np.int64)
+    def contexts(
+        self, plane: int, how: Contexts, part: slice = WHOLE
+    ) -> tuple[NDArray[np.int64], NDArray | None]:
+        """
+        Return for each value of ``plane`` its context and, if signs count, where to flip.
+
+        ``part`` of the plane; every part of every plane must have its turn, once.
+        """
+        score = self.magnitude(plane, how.prior, part)
+        context = np.zeros(len(score), np.int64)
         flip = None
         if how.signs is not None:
-            total = self.signed(plane)
+            total = self.signed(plane, part)
             size = np.abs(total)
             flip = total < 0
             context += size > 0
             for threshold in how.signs:
                 context += size > threshold
             context *= 1 + len(how.magnitudes)
-        score = self.magnitude(plane, how.prior)
         for threshold in how.magnitudes:
             context += score >= threshold * (plane + 1)
         return context, flip

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from sqz_perception import atomic
 from sqz_perception.errors import (
     ModelCorrupt,
+    ModelError,
     ModelInvalid,
     ModelNotFound,
     ModelNotSqz,
@@ -31,6 +33,7 @@ from sqz_perception.errors import (
 )
 from sqz_perception.model import codec, metadata
 from sqz_perception.model.codec import Kind
+from sqz_perception.model.limits import MAX_FILE_BYTES, MAX_META_BYTES
 from sqz_perception.model.metadata import TensorInfo
 from sqz_perception.model.network import Model, Tensor, trace
 
@@ -44,8 +47,6 @@ CHECKSUM = struct.Struct('<I')  # CRC-32 of all bytes before it
 LENGTH = struct.Struct('<I')  # of a plain payload
 PLAIN, CODED = 0, 1  # a record's first byte
 
-MAX_FILE_BYTES = 512 * 2**20
-MAX_META_BYTES = 4 * 2**20
 # What coded tensors may become: zeros cost nothing, so without this a small file could be huge.
 MAX_CODED_BYTES, MAX_GROWTH = 2**20, 64  # bytes, and bytes for each of the file's
 
@@ -54,20 +55,33 @@ Parts = list[NDArray]  # a tensor's steps or codebook, if it has any, and its va
 
 def read(path: str | os.PathLike[str]) -> Model:
     """Return the model in the file at ``path``. Raises a ModelError that names the file."""
+    return read_identified(path)[0]
+
+
+def read_identified(path: str | os.PathLike[str]) -> tuple[Model, str]:
+    """Return the model in the file at ``path`` and its identity in hex. Raises a ModelError."""
     path = Path(path)
+    data = _content(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ModelInvalid(
-                f'{path}: {size:,} bytes; a model file has at most {MAX_FILE_BYTES:,}'
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelNotFound(f'{path}: {error.strerror or error}; check the path') from error
-    try:
-        return decode(data)
-    except (ModelNotSqz, ModelTruncated, ModelCorrupt, ModelTooNew, ModelInvalid) as error:
+        return _decode(data)
+    except ModelError as error:
         raise type(error)(f'{path}: {error}') from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):  # may never end
+            raise ModelNotFound(f'{path}: a device or a pipe; give a .sqz file')
+        if status.st_size > MAX_FILE_BYTES:
+            raise ModelInvalid(
+                f'{path}: {status.st_size:,} bytes; a model file has at most {MAX_FILE_BYTES:,}'
+            )
+        with path.open('rb') as opened:
+            return opened.read(status.st_size + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ModelNotFound(f'{path}: {reason or error}; check the path') from error
 
 
 def write(model: Model, path: str | os.PathLike[str], *, plain: bool = False) -> int:
@@ -102,26 +116,32 @@ def encode(model: Model, *, plain: bool = False) -> bytes:
 
 def decode(data: bytes) -> Model:
     """Return the model in ``data``, a whole file's bytes. Raises a ModelError."""
-    meta_stored, meta_length, tensors_length, identity = _checked_header(data)
-    meta = _inflate(data[HEADER.size : HEADER.size + meta_stored], meta_length)
-    info = metadata.decode(meta)
-    start = HEADER.size + meta_stored
-    parts = _split(memoryview(data)[start : start + tensors_length], info.tensors, len(data))
-    if _digest(meta, parts) != identity:
-        raise ModelCorrupt('the content does not match its identity; get the file again')
-    tensors = {
-        tensor.name: tensor_of(tensor, found)
-        for tensor, found in zip(info.tensors, parts, strict=True)
-    }
-    model = info.model(tensors)
-    trace(model)
-    return model
+    return _decode(data)[0]
 
 
 def identity(model: Model) -> str:
     """Return the model's identity, a SHA-256 in hex: the same however its tensors are coded."""
     meta = metadata.encode(model)
     return _digest(meta, [parts_of(tensor) for tensor in model.tensors.values()]).hex()
+
+
+def _decode(data: bytes) -> tuple[Model, str]:
+    """Return the model and its identity in hex."""
+    meta_stored, meta_length, tensors_length, identity = _checked_header(data)
+    meta = _inflate(data[HEADER.size : HEADER.size + meta_stored], meta_length)
+    info = metadata.decode(meta)
+    start = HEADER.size + meta_stored
+    section = memoryview(data)[start : start + tensors_length]
+    payloads, stream = _locate(section, info.tensors, len(data))
+    trace(info.outline())  # before the tensors are made
+    parts = _parts(info.tensors, payloads, stream)
+    if _digest(meta, parts) != identity:
+        raise ModelCorrupt('the content does not match its identity; get the file again')
+    tensors = {
+        tensor.name: tensor_of(tensor, found)
+        for tensor, found in zip(info.tensors, parts, strict=True)
+    }
+    return info.model(tensors), identity.hex()
 
 
 def _checked_header(data: bytes) -> tuple[int, int, int, bytes]:
@@ -157,51 +177,67 @@ def _inflate(stored: bytes, length: int) -> bytes:
     return meta
 
 
-def _split(section: memoryview, infos: tuple[TensorInfo, ...], file_bytes: int) -> list[Parts]:
-    """Return each tensor's arrays; every length is checked before it is believed."""
-    found: dict[str, Parts] = {}
-    coded: list[TensorInfo] = []
+def _locate(
+    section: memoryview, infos: tuple[TensorInfo, ...], file_bytes: int
+) -> tuple[list[memoryview | None], memoryview]:
+    """
+    Return each tensor's plain payload, None for one that is coded, and the stream of those.
+
+    Checks every length and makes nothing. Raises ModelInvalid or ModelTooNew.
+    """
+    payloads: list[memoryview | None] = []
     for info in infos:
         if not len(section):
             raise ModelInvalid(f'the tensor section ends before {info.name!r}')
         coding, section = section[0], section[1:]
         if coding == PLAIN:
-            found[info.name], section = _take_plain(section, info)
+            payload, section = _plain_payload(section, info)
+            payloads.append(payload)
         elif coding == CODED:
-            coded.append(info)
+            payloads.append(None)
         else:
             raise ModelTooNew(
                 f'{info.name!r} has the unknown coding {coding}: update sqz_perception'
             )
-    if coded:
-        found.update(_take_coded(section, coded, file_bytes))
-    elif len(section):
+    coded = [info for info, payload in zip(infos, payloads, strict=True) if payload is None]
+    size = sum(info.plain_bytes for info in coded)
+    if coded and not may_become(size, file_bytes):
+        raise ModelInvalid(f'{file_bytes:,} bytes claim to hold {size:,}; no model is like that')
+    if not coded and len(section):
         raise ModelInvalid(f'{len(section):,} bytes follow the last tensor')
-    return [found[info.name] for info in infos]
+    return payloads, section
 
 
-def _take_plain(section: memoryview, info: TensorInfo) -> tuple[Parts, memoryview]:
+def _plain_payload(section: memoryview, info: TensorInfo) -> tuple[memoryview, memoryview]:
     if len(section) < LENGTH.size:
         raise ModelInvalid(f'the tensor section ends in {info.name!r}')
     (stored,) = LENGTH.unpack_from(section)
     payload, rest = section[LENGTH.size :][:stored], section[LENGTH.size + stored :]
     if stored != info.plain_bytes or len(payload) != stored:
         raise ModelInvalid(f'{info.name!r} has {stored:,} bytes, not {info.plain_bytes:,}')
+    return payload, rest
+
+
+def _parts(
+    infos: tuple[TensorInfo, ...], payloads: list[memoryview | None], stream: memoryview
+) -> list[Parts]:
+    """Return each tensor's arrays. Raises a ModelError."""
+    pairs = list(zip(infos, payloads, strict=True))
+    kinds = [kind for info, payload in pairs if payload is None for kind in kinds_of(info)]
+    arrays = iter(codec.decode(stream, kinds) if kinds else ())
+    return [
+        [next(arrays) for _ in kinds_of(info)] if payload is None else _plain_parts(payload, info)
+        for info, payload in pairs
+    ]
+
+
+def _plain_parts(payload: memoryview, info: TensorInfo) -> Parts:
     parts = []
     for kind in kinds_of(info):
         little = kind.dtype.newbyteorder('<')
         parts.append(np.frombuffer(payload, little, kind.size).astype(kind.dtype))
         payload = payload[parts[-1].nbytes :]
-    return parts, rest
-
-
-def _take_coded(section: memoryview, infos: list[TensorInfo], file_bytes: int) -> dict[str, Parts]:
-    size = sum(info.plain_bytes for info in infos)
-    if not may_become(size, file_bytes):
-        raise ModelInvalid(f'{file_bytes:,} bytes claim to hold {size:,}; no model is like that')
-    kinds = [kinds_of(info) for info in infos]
-    arrays = iter(codec.decode(section, [kind for row in kinds for kind in row]))
-    return {info.name: [next(arrays) for _ in row] for info, row in zip(infos, kinds, strict=True)}
+    return parts
 
 
 def may_become(size: int, file_bytes: int) -> bool:
@@ -237,9 +273,9 @@ def _bytes(parts: list[Parts]) -> int:
     return sum(part.nbytes for row in parts for part in row)
 
 
-def _little(array: NDArray) -> bytes:
-    """Return an array's bytes, little-endian, last axis fastest."""
-    return array.astype(array.dtype.newbyteorder('<'), copy=False).tobytes()
+def _little(array: NDArray) -> memoryview:
+    """Return an array's bytes, little-endian, last axis fastest; a copy only where need be."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder('<')).data
 
 
 def tensor_of(info: TensorInfo, parts: Parts) -> Tensor:

@@ -67,14 +67,26 @@ def widths(symbols: Integers, form: int, dtype: np.dtype) -> Integers:
     return np.maximum(symbols - 1, 0)
 
 
-def join(symbols: Integers, raw: Integers, form: int, dtype: np.dtype) -> NDArray:
-    """Return the numbers of which ``split`` made this. Raises ModelInvalid."""
+def join(
+    symbols: Integers,
+    raw: Integers,
+    form: int,
+    dtype: np.dtype,
+    before: np.floating | None = None,
+) -> NDArray:
+    """
+    Return the numbers of which ``split`` made this. Raises ModelInvalid.
+
+    ``before``: the number in front of them, None where they are the first.
+    """
     if form == STEPS:
         if symbols.min() < steps.MIN_CODE or symbols.max() > steps.MAX_CODE:
             raise ModelInvalid('a coded step is out of range')
         return steps.step_of(symbols)
     if form == ASCENDING:
         ordered = np.cumsum(np.where(symbols > 0, (1 << np.maximum(symbols - 1, 0)) + raw, 0))
+        if before is not None:
+            ordered += _ordered(np.array([before]))
         if ordered[-1] >= 2 * SIGN:
             raise ModelInvalid('coded numbers rise beyond the largest')
         bits = np.where(ordered >= SIGN, ordered - SIGN, 2 * SIGN - 1 - ordered)
@@ -92,11 +104,15 @@ def mantissa_bits(dtype: np.dtype) -> int:
 
 
 def _ascending(values: NDArray) -> Split | None:
-    bits = values.view(np.uint32).astype(np.int64)
-    ordered = np.where(bits >= SIGN, 2 * SIGN - 1 - bits, bits + SIGN)
-    rises = np.diff(ordered, prepend=0)
+    rises = np.diff(_ordered(values), prepend=0)
     if (rises < 0).any():
         return None
     symbols = np.frexp(rises.astype(np.float64))[1].astype(np.int64)  # exact below 2^53
     width = np.maximum(symbols - 1, 0)
     return Split(symbols, rises - np.where(rises > 0, 1 << width, 0), width)
+
+
+def _ordered(values: NDArray[np.float32]) -> Integers:
+    """Return for each number its unsigned one, which rises with it."""
+    bits = values.view(np.uint32).astype(np.int64)
+    return np.where(bits >= SIGN, 2 * SIGN - 1 - bits, bits + SIGN)

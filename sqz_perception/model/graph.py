@@ -26,7 +26,7 @@ from sqz_perception.model.int8 import (
     kept_levels,
     runs_in_int8,
 )
-from sqz_perception.model.network import IMAGE, Model, Node, Tensor
+from sqz_perception.model.network import IMAGE, Model, Node, Tensor, trace
 
 OPSET = 17  # read by TensorRT 10.3 (JetPack 6) and everything later
 IR_VERSION = 8
@@ -61,6 +61,7 @@ class _Builder:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.shapes = trace(model)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -134,9 +135,19 @@ class _Builder:
             node.name,
             kernel_shape=[node.kernel] * 2,
             strides=[node.stride] * 2,
-            pads=[node.pad] * 4,
-            ceil_mode=int(node.ceil),
+            pads=[node.pad] * 2 + self.end_pads(node),
         )
+
+    def end_pads(self, node: Node) -> list[int]:
+        """
+        Return the pads below and to the right that give a pool the size that ``trace`` says.
+
+        What a runtime makes of ONNX's ``ceil_mode`` differs where the last window begins behind
+        the picture. A pad is minus infinity, so a larger one changes no value.
+        """
+        pairs = zip(self.shapes[node.inputs[0]][1:], self.shapes[node.name][1:], strict=True)
+        reach = [(out - 1) * node.stride + node.kernel - size - node.pad for size, out in pairs]
+        return [max(pad, node.pad) for pad in reach]
 
     def concat(self, node: Node) -> None:
         self.node('Concat', self.inputs(node), node.name, axis=1)

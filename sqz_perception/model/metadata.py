@@ -19,6 +19,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sqz_perception.errors import ModelInvalid
+from sqz_perception.model.limits import (
+    MAX_INPUTS,
+    MAX_KERNEL,
+    MAX_NODES,
+    MAX_SIDE,
+)
 from sqz_perception.model.network import InputSpec, Model, Node, SelfTest, Tensor
 
 DTYPES = {name: np.dtype(name) for name in ('float32', 'float16', 'int8', 'uint8')}
@@ -28,8 +34,6 @@ MAX_RELEASE = 2**31 - 1
 MAX_TEXT = 4096  # characters
 MAX_LABEL = 256  # characters
 MAX_CLASSES = 65_535  # vision_msgs numbers classes with 16 bits
-MAX_NODES = 4096
-MAX_SIDE = 4096  # pixels, also the limit of strides, pads and kernels
 MAX_TENSOR_VALUES = 2**28
 MAX_SELF_TESTS = 64
 MAX_CODEBOOK = 256  # what a uint8 can point at
@@ -70,6 +74,15 @@ class Metadata:
     def model(self, tensors: Mapping[str, Tensor]) -> Model:
         return Model(tensors=tensors, **self.fields)
 
+    def outline(self) -> Model:
+        """Return the model with tensors of the right shapes that take no memory."""
+        return self.model(
+            {
+                info.name: Tensor(info.name, np.broadcast_to(np.zeros((), info.dtype), info.shape))
+                for info in self.tensors
+            }
+        )
+
 
 def encode(model: Model) -> bytes:
     """Return the canonical JSON of ``model``."""
@@ -104,7 +117,7 @@ def decode(data: bytes) -> Metadata:
     ranges = document.pop('ranges', None) if isinstance(document, dict) else None
     top = _object(document, 'the metadata', _TOP)
     infos = _unique(_list(top['tensors'], 'tensors', _tensor_info, 2 * MAX_NODES))
-    labels = _list(top['labels'], 'labels', _label, MAX_CLASSES)
+    labels = _distinct(_list(top['labels'], 'labels', _label, MAX_CLASSES))
     reaches = _ranges(ranges)
     checked = {
         'name': _name(top['name'], 'name'),
@@ -124,6 +137,7 @@ _TOP: tuple[str, ...] = (
     *('name', 'release', 'licence', 'description', 'input', 'nodes', 'tensors', 'labels'),
     'self_test',
 )
+_NODE_SIZES = {'stride': (1, MAX_SIDE), 'pad': (0, MAX_SIDE), 'kernel': (1, MAX_KERNEL)}
 _NODE_DEFAULTS = {
     f.name: f.default for f in fields(Node) if f.name not in ('op', 'name', 'inputs')
 }
@@ -175,14 +189,14 @@ def _node(value: object, what: str) -> Node:
     if not isinstance(extra.get('ceil', False), bool):
         raise ModelInvalid(f'{what}: ceil is true or false')
     sizes = {
-        key: _integer(size, f'{what} {key}', 0 if key == 'pad' else 1, MAX_SIDE)
+        key: _integer(size, f'{what} {key}', *_NODE_SIZES[key])
         for key, size in extra.items()
         if key != 'ceil'
     }
     return Node(
         op=_name(row[0], f'{what} operation'),
         name=_name(row[1], f'{what} name'),
-        inputs=_list(row[2], f'{what} inputs', _name, MAX_NODES),
+        inputs=_list(row[2], f'{what} inputs', _name, MAX_INPUTS),
         ceil=extra.get('ceil', False),
         **sizes,
     )
@@ -273,6 +287,17 @@ def _unique(infos: tuple[TensorInfo, ...]) -> tuple[TensorInfo, ...]:
     if len({info.name for info in infos}) != len(infos):
         raise ModelInvalid('two tensors have the same name')
     return infos
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    first: dict[str, int] = {}
+    for number, label in enumerate(labels):
+        if first.setdefault(label, number) != number:
+            raise ModelInvalid(
+                f'the classes {first[label]} and {number} both have the label {label!r}; '
+                'give each class a label of its own'
+            )
+    return labels
 
 
 def _object(value: object, what: str, keys: tuple[str, ...]) -> dict[str, Any]:

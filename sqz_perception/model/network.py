@@ -18,9 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqz_perception.errors import ModelInvalid
+from sqz_perception.model.limits import (
+    MAX_INPUTS,
+    MAX_KERNEL,
+    MAX_NODE_VALUES,
+    MAX_PARAMETERS,
+    MAX_SELF_TEST_WORK,
+    MAX_VALUES,
+    MAX_WORK,
+)
 
 IMAGE = 'image'  # the name by which nodes refer to the picture itself
-MAX_ACTIVATIONS = 2**27  # values that one node gives: half a GiB in fp32
+WORK_CHANNELS = 32  # runtimes pad a convolution's outputs, or take as long for one as for these
+WORK_POOL = 8  # multiplications that take as long as one comparison
 SELF_TEST_BLOCK = 8  # pixels; flat squares excite a network more than single-pixel noise
 
 Shape = tuple[int, int, int]  # channels, rows, columns
@@ -159,8 +169,12 @@ def trace(model: Model) -> dict[str, Shape]:
     Return each node's output shape (channels, rows, columns), by name.
 
     Raise ModelInvalid where a node's inputs, tensors or shapes do not fit, where a tensor or a
-    range belongs to no node, or where the last node does not give one value for each label.
+    range belongs to no node, where the last node does not give one value for each label, or where
+    the graph exceeds a limit.
     """
+    inputs = sum(len(node.inputs) for node in model.nodes)
+    if inputs > MAX_INPUTS:
+        raise ModelInvalid(f'the nodes have {inputs:,} inputs; at most {MAX_INPUTS:,} together')
     shapes: dict[str, Shape] = {IMAGE: (3, model.input.height, model.input.width)}
     for node in model.nodes:
         if node.name in shapes:
@@ -185,6 +199,7 @@ def trace(model: Model) -> dict[str, Shape]:
         raise ModelInvalid(
             f'the last node gives {last}, not one value for {len(model.labels)} labels'
         )
+    _check_cost(model, shapes)
     return shapes
 
 
@@ -198,6 +213,34 @@ def multiply_adds(model: Model) -> int:
     return total
 
 
+def _check_cost(model: Model, shapes: Mapping[str, Shape]) -> None:
+    if model.parameters > MAX_PARAMETERS:
+        raise ModelInvalid(f'{model.parameters:,} parameters; at most {MAX_PARAMETERS:,}')
+    values = sum(math.prod(shape) for shape in shapes.values())
+    if values > MAX_VALUES:
+        raise ModelInvalid(f'the nodes give {values:,} values; at most {MAX_VALUES:,} together')
+    work = sum(_work(node, shapes, model) for node in model.nodes)
+    if work > MAX_WORK:
+        raise ModelInvalid(f'a picture takes {work:,} multiplications; at most {MAX_WORK:,}')
+    questions = len(model.self_test.seeds)
+    if questions * work > MAX_SELF_TEST_WORK:
+        raise ModelInvalid(
+            f'the self-test has {questions} questions of {work:,} multiplications; at most '
+            f'{MAX_SELF_TEST_WORK:,} together'
+        )
+
+
+def _work(node: Node, shapes: Mapping[str, Shape], model: Model) -> int:
+    """Return what a node costs, in multiplications: an upper bound for every runtime."""
+    channels, rows, columns = shapes[node.name]
+    if node.op == 'conv':
+        window = math.prod(model.tensors[node.weight].values.shape[1:])
+        return -(-channels // WORK_CHANNELS) * WORK_CHANNELS * window * rows * columns
+    if node.op == 'max_pool':
+        return WORK_POOL * node.kernel**2 * channels * rows * columns
+    return sum(math.prod(shapes[name]) for name in node.inputs)
+
+
 def _output_shape(node: Node, inputs: list[Shape], model: Model) -> Shape:
     rule = _RULES.get(node.op)
     if rule is None:
@@ -208,7 +251,7 @@ def _output_shape(node: Node, inputs: list[Shape], model: Model) -> Shape:
     if len(inputs) < 1 or (len(inputs) > 1) != many:
         raise ModelInvalid(f'node {node.name!r} ({node.op}) takes {len(inputs)} inputs')
     shape = rule(node, inputs, model)
-    if min(shape) < 1 or math.prod(shape) > MAX_ACTIVATIONS:
+    if min(shape) < 1 or math.prod(shape) > MAX_NODE_VALUES:
         raise ModelInvalid(f'node {node.name!r} gives an impossible output {shape}')
     return shape
 
@@ -223,6 +266,10 @@ def _conv(node: Node, inputs: list[Shape], model: Model) -> Shape:
             f'{node.weight!r} of shape {weight.values.shape} meets {channels} channels'
         )
     out, _, kernel_rows, kernel_columns = weight.values.shape
+    if max(kernel_rows, kernel_columns) > MAX_KERNEL:
+        raise ModelInvalid(
+            f'{node.weight!r} has a kernel of {kernel_rows}x{kernel_columns}; at most {MAX_KERNEL}'
+        )
     if bias.values.shape != (out,):
         raise ModelInvalid(f'{node.bias!r} of shape {bias.values.shape} meets {out} channels')
     return (
@@ -233,6 +280,8 @@ def _conv(node: Node, inputs: list[Shape], model: Model) -> Shape:
 
 
 def _max_pool(node: Node, inputs: list[Shape], model: Model) -> Shape:
+    if node.kernel > MAX_KERNEL:
+        raise ModelInvalid(f'node {node.name!r}: a pool of {node.kernel}; at most {MAX_KERNEL}')
     if not (node.stride <= node.kernel and 2 * node.pad <= node.kernel):
         raise ModelInvalid(f'node {node.name!r}: a pool of {node.kernel} skips or pads too far')
     channels, rows, columns = inputs[0]
@@ -242,6 +291,8 @@ def _max_pool(node: Node, inputs: list[Shape], model: Model) -> Shape:
 def _pooled(size: int, node: Node) -> int:
     """Output size of a pool; rounding up drops a last window that would lie in the padding."""
     reach = size + 2 * node.pad - node.kernel
+    if reach < 0:
+        return 0  # even a single window is larger than the padded picture
     if not node.ceil:
         return reach // node.stride + 1
     out = -(-reach // node.stride) + 1

@@ -65,7 +65,7 @@ class Decoder:
         if (self._states < START).any():
             raise ModelInvalid('a lane of the coded tensors begins below its range')
         count = (len(data) - states) // 2
-        self._words = np.frombuffer(data, '<u2', count, states).astype(np.int64)
+        self._words = np.frombuffer(data, '<u2', count, states)
         self._next = 0
 
     def run(self, lookup: Lookup, contexts: Integers | None, out: NDArray) -> None:

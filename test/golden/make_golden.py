@@ -14,6 +14,7 @@ import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,7 @@ def bad() -> None:
         'wrong-identity': patched(data, 28, b'\0' * 32),
         'unknown-coding': patched(data, tensors, b'\x07'),
         'tensor-length-lies': patched(data, tensors + 1, b'\xff\xff\xff\xff'),
+        'equal-labels': with_equal_labels(data),
         **bad_coded(),
     }
     for name, content in cases.items():
@@ -148,12 +150,31 @@ def table(lie: Table) -> bytes:
 
 def bomb(data: bytes) -> bytes:
     """Return a file whose metadata claims a quarter of a billion weights, all coded as one."""
-    fields = list(file.HEADER.unpack_from(data))
-    document = json.loads(zlib.decompress(data[file.HEADER.size : file.HEADER.size + fields[3]]))
+    document = document_of(data)
     document['tensors'][0][2] = [2**14, 2**14, 1, 1]
+    return with_document(data, document, b'\x01' * len(document['tensors']) + b'\xff' * 20)
+
+
+def with_equal_labels(data: bytes) -> bytes:
+    document = document_of(data)
+    document['labels'][3] = document['labels'][1]
+    return with_document(data, document, data[file.HEADER.size + stored_bytes(data) : -4])
+
+
+def stored_bytes(data: bytes) -> int:
+    return file.HEADER.unpack_from(data)[3]
+
+
+def document_of(data: bytes) -> dict[str, Any]:
+    stored = data[file.HEADER.size : file.HEADER.size + stored_bytes(data)]
+    return json.loads(zlib.decompress(stored))
+
+
+def with_document(data: bytes, document: dict[str, Any], section: bytes) -> bytes:
+    """Return the file with other metadata and another tensor section."""
+    fields = list(file.HEADER.unpack_from(data))
     meta = json.dumps(document, sort_keys=True, separators=(',', ':')).encode()
     stored = zlib.compress(meta, 9)
-    section = b'\x01' * len(document['tensors']) + b'\xff' * 20
     fields[3:6] = [len(stored), len(meta), len(section)]
     return reseal(file.HEADER.pack(*fields) + stored + section + b'\0\0\0\0')
 

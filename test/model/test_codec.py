@@ -142,6 +142,27 @@ def test_levels_take_less_than_their_entropy() -> None:
     assert len(assert_comes_back(shuffled)) < 1.01 * entropy
 
 
+@pytest.mark.parametrize('sort', ['zeros', 'flat', 'planes', 'float32', 'float16', 'ascending'])
+def test_decoding_takes_a_small_multiple_of_what_it_gives(sort: str) -> None:
+    rng = np.random.default_rng(0)
+    size = 2**20
+    values = {
+        'zeros': lambda: np.zeros(2 * size, np.int8),
+        'flat': lambda: rng.integers(-9, 9, 2 * size).astype(np.int8),
+        'planes': lambda: smooth((512, size // 2048, 1, 2)),  # two planes: the largest contexts
+        'float32': lambda: rng.normal(size=size // 2).astype(np.float32),
+        'float16': lambda: rng.normal(size=size).astype(np.float16),
+        'ascending': lambda: np.sort(rng.normal(size=size // 2).astype(np.float32)),
+    }[sort]()
+    stream = codec.encode([values])
+    tracemalloc.start()
+    (decoded,) = codec.decode(stream, [Kind(values.dtype, values.shape)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert decoded.tobytes() == values.tobytes()
+    assert peak < 5 * values.nbytes + 6 * 2**20
+
+
 def test_prices_are_those_of_an_array_like_it() -> None:
     values = smooth((32, 32, 3, 3))
     prices = codec.prices(values)

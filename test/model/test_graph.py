@@ -10,17 +10,20 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from onnxruntime import InferenceSession, SessionOptions
 
+from graphs import models
 from sqz_perception.errors import ModelFloatOnly
 from sqz_perception.inference import onnxruntime, openvino
 from sqz_perception.inference.backend import Backend
 from sqz_perception.inference.processor import adds_int8_exactly
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.int8 import int8_inputs, runs_in_int8
-from sqz_perception.model.network import Model, Tensor, self_test_picture
+from sqz_perception.model.network import Model, Tensor, self_test_picture, trace
 from tiny import int8_model, kept_by_int8, reference, tiny_model, with_one_step
 
-pytestmark = pytest.mark.skipif(not adds_int8_exactly(127), reason='this processor has no VNNI')
+needs_int8 = pytest.mark.skipif(not adds_int8_exactly(127), reason='this processor has no VNNI')
 RUNTIMES = {'openvino': openvino, 'onnxruntime': onnxruntime}
 VALUES = ('image', 'relu1', 'squeeze', 'relu2')  # what the tiny model's convolutions take
 
@@ -42,6 +45,7 @@ def assert_agrees(backend: Backend, model: Model, signed: bool = False) -> None:
     assert shown > 0.05
 
 
+@needs_int8
 @pytest.mark.parametrize('name', RUNTIMES)
 @pytest.mark.parametrize('color', ['bgr', 'rgb'])
 @pytest.mark.parametrize('steps', ['channel', 'tensor'])
@@ -52,11 +56,13 @@ def test_int8_rounds_what_the_ranges_say(name: str, color: str, steps: str, bypa
     assert_agrees(backend_of(name, model), model)
 
 
+@needs_int8
 def test_signed_int8_rounds_to_half_as_many_levels() -> None:
     model = int8_model(1, reach=0.6)
     assert_agrees(backend_of('onnxruntime', model, signed=True), model, signed=True)
 
 
+@needs_int8
 @pytest.mark.parametrize('name', RUNTIMES)
 @pytest.mark.parametrize('missing', VALUES)
 def test_a_convolution_without_a_range_stays_in_floating_point(name: str, missing: str) -> None:
@@ -67,6 +73,7 @@ def test_a_convolution_without_a_range_stays_in_floating_point(name: str, missin
     assert_agrees(backend_of(name, model), model)
 
 
+@needs_int8
 @pytest.mark.parametrize('name', RUNTIMES)
 def test_a_convolution_without_levels_stays_in_floating_point(name: str) -> None:
     model = int8_model(3, reach=0.6)
@@ -90,6 +97,31 @@ def test_what_tensorrt_refuses_is_not_in_the_graph(signed: bool, unsigned: int) 
             zeros[zero.dtype.name] += 1
     assert zeros == +Counter({'uint8': unsigned, 'int8': 4 - unsigned})
     assert all(values.dtype != np.int32 for values in constants.values())  # no quantised bias
+
+
+def openvino_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    graph = openvino.core().read_model(to_onnx(model).SerializeToString())
+    return {op.get_friendly_name(): tuple(op.output(0).shape)[1:] for op in graph.get_ops()}
+
+
+def onnxruntime_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    graph = to_onnx(model)
+    graph.graph.output.extend(onnx.ValueInfoProto(name=node.name) for node in model.nodes)
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    session = InferenceSession(graph.SerializeToString(), options, ['CPUExecutionProvider'])
+    names = [node.name for node in model.nodes]
+    values = session.run(names, {'/picture': self_test_picture(0, model.input)[None]})
+    return {name: value.shape[1:] for name, value in zip(names, values, strict=True)}
+
+
+@given(models())
+@settings(max_examples=80, deadline=None)
+def test_every_runtime_gives_the_shapes_that_trace_says(model: Model) -> None:
+    expected = {name: shape for name, shape in trace(model).items() if name != 'image'}
+    assert onnxruntime_shapes(model) == expected
+    found = openvino_shapes(model)  # without the nodes that nothing reads
+    assert {name: found.get(name, shape) for name, shape in expected.items()} == expected
 
 
 def test_int8_of_a_model_in_floating_point_is_a_named_error() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphs import Sketch
 from sqz_perception.errors import ModelInvalid
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.network import (
@@ -73,7 +74,8 @@ def tensor(name: str, shape: tuple[int, ...]) -> dict:
         (replaced('expand', inputs=('expand1x1', 'relu1')), 'different sizes'),
         (replaced('bypass', inputs=('expand', 'squeeze')), 'different shapes'),
         (replaced('pool1', stride=4), 'skips or pads too far'),
-        (replaced('pool1', kernel=50), 'impossible output'),
+        (replaced('pool1', kernel=33), 'a pool of 33; at most 32'),
+        (replaced('pool1', kernel=30), 'impossible output'),
         (replaced('conv1', pad=4096, stride=1), 'impossible output'),
         (tensor('squeeze.weight', (4, 7, 1, 1)), 'meets 8 channels'),
         (tensor('squeeze.weight', (4, 8)), 'meets 8 channels'),
@@ -97,6 +99,14 @@ def test_a_last_window_in_the_padding_does_not_count() -> None:
     nodes = [small if n.name == 'pool1' else n for n in model.nodes]
     changed = replace(model, nodes=tuple(nodes))
     assert trace(changed)['pool1'] == (8, 6, 6)
+
+
+def test_a_pool_larger_than_its_padded_picture_is_refused() -> None:
+    net = Sketch(2)
+    net.conv(4, 3, 1)
+    net.node('max_pool', kernel=5, pad=1, stride=5, ceil=True)
+    with pytest.raises(ModelInvalid, match='impossible output'):
+        trace(net.model(4))
 
 
 def test_levels_times_step() -> None:

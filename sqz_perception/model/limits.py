@@ -1,0 +1,22 @@
+# Copyright 2026 the sqz_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The largest model that is accepted. Every limit is checked before anything of the size is made.
+
+The limits leave at least twice what SqueezeNet, AlexNet and ResNet-50 need at 227 x 227 pixels.
+A model at the limits loads in seconds, not minutes. ``docs/format.md`` repeats them.
+"""
+
+from __future__ import annotations
+
+MAX_FILE_BYTES = 512 * 2**20
+MAX_META_BYTES = 4 * 2**20  # of the metadata, inflated
+MAX_NODES = 256
+MAX_INPUTS = 1024  # of all nodes together
+MAX_KERNEL = 32  # rows or columns of a convolution's or a pool's window
+MAX_SIDE = 4096  # pixels of the picture, also of strides and pads
+MAX_PARAMETERS = 2**27  # weights and biases: half a GiB in fp32
+MAX_NODE_VALUES = 2**25  # that one node gives: 128 MiB in fp32
+MAX_VALUES = 2**27  # that all nodes give together
+MAX_WORK = 2**33  # multiplications of one picture, see network.work
+MAX_SELF_TEST_WORK = 2**35  # multiplications of all questions of the self-test
