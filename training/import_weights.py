@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,15 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
             f'{path}: {sum(map(bool, labels)):,} labels in {len(labels):,} lines; '
             f'{classes:,} are needed, one a line'
         )
-    return labels
+    return distinct(labels)
+
+
+def distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``labels`` with the class's number behind each that two classes have."""
+    times = Counter(labels)
+    return tuple(
+        f'{label} ({number})' if times[label] > 1 else label for number, label in enumerate(labels)
+    )
 
 
 def torchvision_model(
@@ -84,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar='FILE',
         type=Path,
         required=True,
-        help='text file with the 1,000 labels, one a line',
+        help='text file with the 1,000 labels, one a line; equal ones get their number',
     )
     command.add_output(published, DEEP_COMPRESSED)
 

@@ -65,3 +65,9 @@ def test_an_unknown_network_is_a_wrong_argument(
         import_weights.main(['torchvision', 'resnet50', '-o', str(tmp_path / 'x.sqz')])
     assert exit_.value.code == 2
     assert 'resnet50' in capsys.readouterr().err
+
+
+def test_equal_labels_get_the_number_of_their_class(tmp_path: Path) -> None:
+    (tmp_path / 'labels.txt').write_text('crane\ndock\ncrane\n')
+    found = import_weights.read_labels(tmp_path / 'labels.txt', 3)
+    assert found == ('crane (0)', 'dock', 'crane (2)')
