@@ -107,7 +107,9 @@ def test_the_node_reads_the_file() -> None:
     try:
         settings = Parameters(node, ClassifierSettings, lambda: False)
         expected = {name: parameter.default for name, parameter in declared().items()}
-        assert {name: settings[name] for name in expected} == {**expected, 'autostart': False}
+        values = {name: node.get_parameter(name).value for name in expected}
+        assert values == {**expected, 'autostart': False}
+        assert settings.current.cameras == ('',)
     finally:
         node.destroy_node()
         context.try_shutdown()

@@ -27,7 +27,7 @@ from std_msgs.msg import Header
 from sqz_perception.errors import SourceError
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.boundary import BoundedExecutor
-from sqz_perception.nodes.clock import steady
+from sqz_perception.nodes.clock import ClockWatch, steady
 from sqz_perception.nodes.parameters import Parameters, declared, parameter
 from sqz_perception.nodes.runner import run
 from sqz_perception.pictures import Source, open_source
@@ -66,29 +66,35 @@ class ImageSourceNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('image_source', **options)
-        self._settings = Parameters(self, SourceSettings, lambda: True)
-        self._source: Source = open_source(str(self._settings['source']))
-        self._messages = self._endless() if self._settings['loop'] else self._once()
-        self._compressed = self._settings['transport'] == 'compressed'
+        self._ros_parameters = Parameters(self, SourceSettings, lambda: True)
+        self._clock_watch = ClockWatch(self)
+        self._source: Source = open_source(str(self._settings.source))
+        self._messages = self._endless() if self._settings.loop else self._once()
+        self._compressed = self._settings.transport == 'compressed'
         qos = QoSProfile(
-            depth=DEPTH, reliability=ReliabilityPolicy[self._settings['reliability'].upper()]
+            depth=DEPTH, reliability=ReliabilityPolicy[self._settings.reliability.upper()]
         )
         kind, topic = (
             (CompressedImage, 'image/compressed') if self._compressed else (Image, 'image')
         )
         self._publisher = self.create_publisher(kind, topic, qos)
-        self.create_timer(1 / self._settings['rate'], self._publish_next, clock=steady())
-        rate = self._settings['rate']
+        self.create_timer(1 / self._settings.rate, self._publish_next, clock=steady())
+        rate = self._settings.rate
         self.get_logger().info(
             f'publishing {self._source.description} on {self._publisher.topic_name} at {rate:g} Hz'
         )
 
+    @property
+    def _settings(self) -> SourceSettings:
+        return self._ros_parameters.current
+
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Accept what ``Parameters.change`` accepts; all parameter services lead here."""
-        return self._settings.change(parameter_list, super().set_parameters_atomically)
+        return self._ros_parameters.change(parameter_list, super().set_parameters_atomically)
 
     def _publish_next(self) -> None:
-        if self._settings['wait_for_listener'] and not self._publisher.get_subscription_count():
+        self._clock_watch.trouble()  # logged: without a time the stamps are zero
+        if self._settings.wait_for_listener and not self._publisher.get_subscription_count():
             return
         try:
             name, message = next(self._messages)
@@ -102,7 +108,7 @@ class ImageSourceNode(Node):
             self.get_logger().warning(f'skipped: {message}')
             return
         message.header = Header(
-            stamp=self.get_clock().now().to_msg(), frame_id=self._settings['frame_id']
+            stamp=self.get_clock().now().to_msg(), frame_id=self._settings.frame_id
         )
         self.get_logger().debug(f'{name}')
         self._publisher.publish(message)
@@ -112,7 +118,7 @@ class ImageSourceNode(Node):
         picture = self._resized(picture)
         if not self._compressed:
             return messages.image(Header(), picture)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings['jpeg_quality']]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality]
         done, data = cv2.imencode('.jpg', picture, quality)
         if not done:
             height, width = picture.shape[:2]
@@ -123,8 +129,8 @@ class ImageSourceNode(Node):
         return CompressedImage(format='jpeg', data=array.array('B', data.tobytes()))
 
     def _resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height = self._settings['height'] or picture.shape[0]
-        width = self._settings['width'] or picture.shape[1]
+        height = self._settings.height or picture.shape[0]
+        width = self._settings.width or picture.shape[1]
         if (height, width) == picture.shape[:2]:
             return picture
         shrinks = height < picture.shape[0]

@@ -128,9 +128,6 @@ class Parameters(Generic[Settings]):
         for problem in (*self._unknown(), *params_files.unused(sys.argv, _full_name(node))):
             node.get_logger().warning(problem)
 
-    def __getitem__(self, name: str) -> Any:
-        return self._node.get_parameter(name).value
-
     def change(self, requested: Iterable[Parameter], apply: Apply) -> SetParametersResult:
         """Check ``requested`` and ``apply`` what differs from now; an unchanged value is fine."""
         wanted = {p.name: self._converted(p) for p in requested}  # the last of a name counts
