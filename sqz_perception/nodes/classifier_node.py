@@ -62,7 +62,7 @@ class ClassifierNode(ManagedNode):
         self._clock_watch = ClockWatch(self)
         self._diagnostics = Diagnostics(self)
         self._reported = time.monotonic()
-        self.create_timer(
+        self._timer = self.create_timer(
             self._settings.diagnostics_period,
             self._report,
             callback_group=self._diagnostics_group,
@@ -93,6 +93,7 @@ class ClassifierNode(ManagedNode):
         return self._ros_parameters.change(parameter_list, super().set_parameters_atomically)
 
     def _on_settings(self, old: ClassifierSettings, new: ClassifierSettings) -> None:
+        self._timer.timer_period_ns = round(new.diagnostics_period * 1e9)
         self._models.announce()
 
     # Lifecycle: what is taken in one transition is let go in its opposite.

@@ -54,8 +54,8 @@ class ClassifierSettings:
         live=True)
     autostart: bool = parameter(True, 'Configure and activate at the start')
     diagnostics_period: float = parameter(
-        1.0, 'Seconds between two messages on /diagnostics; read at the start', (0.1, 60.0),
-        name='diagnostic_updater.period')
+        1.0, 'Seconds between two messages on /diagnostics', (0.1, 60.0),
+        name='diagnostic_updater.period', live=True)
     use_fqn: bool = parameter(
         False, 'Begin the names of the statuses with the full name of the node',
         name='diagnostic_updater.use_fqn', live=True)

@@ -191,11 +191,12 @@ def test_a_simulated_time_without_a_clock(start: Any, models: Any, client: Clien
 
 
 def test_an_inactive_node_keeps_its_statuses(start: Any, models: Any, client: Client) -> None:
-    process = start(
-        'classifier_node', model=models['one'], cameras=['front', 'rear'],
-        **{'diagnostic_updater.use_fqn': True, 'diagnostic_updater.period': 0.1},
-    )  # fmt: skip
+    process = start('classifier_node', model=models['one'], cameras=['front', 'rear'])
     process.wait_for('classifying')
+    for name, value in (('period', 0.1), ('use_fqn', True)):
+        assert client.set_parameter('classifier', f'diagnostic_updater.{name}', value).successful
+    arrays = client.collect(DiagnosticArray, '/diagnostics')
+    client.until(lambda: len(arrays) >= 30, 'thirty reports: at 1 Hz they would come too late')
     for transition, message in (
         (Transition.TRANSITION_DEACTIVATE, 'inactive'),
         (Transition.TRANSITION_CLEANUP, 'unconfigured'),
