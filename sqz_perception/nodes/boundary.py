@@ -10,6 +10,8 @@ answer.
 
 from __future__ import annotations
 
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +24,14 @@ from rclpy.executors import (
     ShutdownException,
     SingleThreadedExecutor,
 )
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.service import Service
 
 LOG_THROTTLE = 10.0  # seconds between two log lines of one kind
+# Seconds between two answers of one service. A client has room for ten answers by default: more in
+# one burst get lost.
+ANSWER_PERIOD = 5e-3
 
 
 class Boundary:
@@ -69,7 +75,7 @@ class _Contained:
     def __call__(self) -> None:
         self._task()
         error = self._task.exception()
-        if error is not None and self.exception() is None and self._node is not None:
+        if error is not None and self.exception() is None:
             _log(self._node, f'{_name(self._entity)} failed', error)
 
     def exception(self) -> Exception | None:
@@ -88,13 +94,23 @@ class _Answer:
     def __init__(self, service: Service, node: Node) -> None:
         self._service, self._node = service, node
         self._callback: Callable[[Any, Any], Any] = service.callback
+        self._lock = threading.Lock()
+        self._earliest = 0.0  # time.monotonic() of the next answer
 
     def __call__(self, request: Any, response: Any) -> Any:
+        self._wait_for_turn()
         try:
             return self._callback(request, response)
         except Exception as error:
             _log(self._node, f'{_name(self._service)} refused a request', error)
             return refusal(request, response, f'{type(error).__name__}: {error}')
+
+    def _wait_for_turn(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._earliest)
+            self._earliest = turn + ANSWER_PERIOD
+        time.sleep(turn - now)
 
 
 def refusal(request: Any, response: Any, reason: str) -> Any:
@@ -112,10 +128,10 @@ def refusal(request: Any, response: Any, reason: str) -> Any:
     return fresh
 
 
-def _log(node: Node, what: str, error: BaseException) -> None:
-    if not node.context.ok():
+def _log(node: Node | None, what: str, error: BaseException) -> None:
+    if node is not None and not node.context.ok():
         return  # told to stop: what fails on the way is no news
-    log = node.get_logger()
+    log = node.get_logger() if node is not None else get_logger('sqz_perception')
     if isinstance(error, InvalidHandle):
         log.debug(f'{what}: destroyed meanwhile')
         return

@@ -29,13 +29,13 @@ from sqz_perception.nodes.classifier_parameters import ClassifierSettings
 from sqz_perception.nodes.clock import ClockWatch, steady
 from sqz_perception.nodes.diagnostics import Diagnostics, camera_task, model_status, status
 from sqz_perception.nodes.executor import OnceExecutor
-from sqz_perception.nodes.lifecycle import ManagedNode, logged
-from sqz_perception.nodes.model_server import CALLS, ModelServer, answer
+from sqz_perception.nodes.lifecycle import CALLS, ManagedNode, logged
+from sqz_perception.nodes.model_server import ModelServer, answer
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
 from sqz_perception.nodes.worker import Worker
 
-STOP_WITHIN = 0.5  # seconds that the end of the process waits for a transition or the worker
+STOP_WITHIN = 0.7  # seconds that the end of the process waits for a transition or the worker
 
 
 class ClassifierNode(ManagedNode):
@@ -70,9 +70,8 @@ class ClassifierNode(ManagedNode):
         )
         self.create_service(SetBool, '~/enable', self._on_enable, qos_profile=CALLS)
 
-    def start(self) -> None:
-        if self._settings.autostart:
-            super().start()
+    def start(self) -> bool:
+        return super().start() if self._settings.autostart else True
 
     @property
     def callback_groups(self) -> tuple[CallbackGroup, ...]:
@@ -145,9 +144,10 @@ class ClassifierNode(ManagedNode):
 
     def stop(self) -> bool:
         """End all work for good, because the process ends; return whether all threads ended."""
-        loads_ended = self._models.stop()
-        self.await_transition(STOP_WITHIN)
-        return self._halt(STOP_WITHIN) and loads_ended
+        self.ending = True
+        self._models.cancel()
+        ended = self.end_transitions(STOP_WITHIN)
+        return self._halt(STOP_WITHIN) and ended and not self._models.loading
 
     def _begin(self) -> None:
         """Start the worker and let frames in."""

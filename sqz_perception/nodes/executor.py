@@ -20,18 +20,42 @@ distribution has it, if a start without ``_let_begin`` then no longer uses a ful
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
 from weakref import WeakSet
 
-from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 
 from sqz_perception.nodes.boundary import Boundary
 
 PAUSE = 50e-6  # seconds: long enough for a thread to get the interpreter's lock
 PATIENCE = 0.01  # seconds; if all threads are busy, nothing can begin
+
+
+class PairGroup(CallbackGroup):
+    """Runs two callbacks at a time: one that takes long, and one that answers others with busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._running = 0
+
+    def can_execute(self, entity: Any) -> bool:
+        return self._running < 2
+
+    def beginning_execution(self, entity: Any) -> bool:
+        with self._lock:
+            if self._running == 2:
+                return False
+            self._running += 1
+            return True
+
+    def ending_execution(self, entity: Any) -> None:
+        with self._lock:
+            self._running -= 1
 
 
 class _Once(MultiThreadedExecutor):
@@ -62,12 +86,11 @@ class _Once(MultiThreadedExecutor):
 
 class OnceExecutor(Boundary, _Once):
     """
-    Run callbacks in a thread for each of ``groups``, and survive their exceptions.
+    Run callbacks with as many threads as ``groups`` can use, and survive their exceptions.
 
-    A reentrant group has two threads: one for a call that takes long, one that meanwhile answers
-    the other calls with "busy". Callbacks are plain functions: an ``async`` one is not resumed.
+    Callbacks are plain functions: an ``async`` one is not resumed.
     """
 
     def __init__(self, groups: Iterable[CallbackGroup], **options: Any) -> None:
-        threads = sum(2 if isinstance(group, ReentrantCallbackGroup) else 1 for group in groups)
+        threads = sum(2 if isinstance(group, PairGroup) else 1 for group in groups)
         super().__init__(num_threads=threads, **options)

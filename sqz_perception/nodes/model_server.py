@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from vision_msgs.msg import LabelInfo, VisionInfo
 
@@ -22,7 +20,9 @@ from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import Classifier, LoadedModel
 from sqz_perception.nodes import messages
 from sqz_perception.nodes.classifier_parameters import ClassifierSettings
+from sqz_perception.nodes.executor import PairGroup
 from sqz_perception.nodes.latched import Latched
+from sqz_perception.nodes.lifecycle import CALLS
 from sqz_perception.nodes.loader import Loader
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.resources import default_model
@@ -30,7 +30,6 @@ from sqz_perception.resources import default_model
 # How many times as slow as the model in use a new one may be measured, whatever the cameras' rate:
 # a load shares the processor with the frames.
 SLACK = 2.0
-CALLS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)  # many may call at once
 
 
 class ModelServer:
@@ -58,7 +57,7 @@ class ModelServer:
         self._request: str | None = None  # the value of ``model`` that was last acted on
         self._path: Path | None = None  # of the model in use, also after cleanup
         self.trouble: str | None = None
-        self.group = ReentrantCallbackGroup()  # a load blocks no other call
+        self.group = PairGroup()  # a load blocks no other call
         for name, callback in (
             ('update_model', self._on_update_model),
             ('rollback_model', self._on_rollback_model),
@@ -110,10 +109,14 @@ class ModelServer:
                 latched.destroy()
             self._latched = []
 
-    def stop(self) -> bool:
-        """Cancel a load; return whether no thread is left of any."""
+    @property
+    def loading(self) -> bool:
+        """Whether the thread of a load runs, even that of a cancelled one."""
+        return self._loader.running
+
+    def cancel(self) -> None:
+        """Cancel the load that is under way."""
         self._loader.cancel()
-        return not self._loader.running
 
     def announce(self) -> None:
         """Publish what changed of the model's identity and labels, if there is a model."""
@@ -158,7 +161,8 @@ class ModelServer:
                 str(error) if isinstance(error, SqzError) else f'{type(error).__name__}: {error}'
             )
             text = ' '.join(f'{cause}; still serving {classifier.current}'.split())
-            self._node.get_logger().error(text)
+            log = self._node.get_logger()
+            (log.info if isinstance(error, LoadCancelled) else log.error)(text)
             self._node.get_logger().debug(traceback.format_exc())
             return answer(response, False, text)
 

@@ -10,16 +10,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from sqz_perception.errors import SqzError
 
+Over: TypeAlias = 'SimpleQueue[int | Exception]'
 END_WITHIN = 2.0  # seconds from a signal or a shutdown to the end of the process
 
 
@@ -33,44 +36,62 @@ def run(
 
     0 after SIGINT, SIGTERM or a shutdown of the node's own, whenever it comes. 1 when the node
     could not do its work, with one line in the log that says why. A node may have a method
-    ``start``, which runs in a thread of the executor, an attribute ``exit_code``, and a method
-    ``stop``, which ends the node's threads and returns whether all have ended.
+    ``start``, which runs in a thread of the executor and returns whether it succeeded, and a
+    method ``stop``, which ends the node's threads and returns whether all have ended.
     """
-    signalled = _catch_signals()
+    over: Over = SimpleQueue()  # what ended the node: an exit code or an error, the first counts
+    _on_signals(lambda *_: over.put(0))
     node: Any = None
-    code = 0
+    code = 1
     try:
-        rclpy.init(args=arguments if arguments is not None else sys.argv)
-        if not signalled.is_set():  # else it came before rclpy had its handlers
-            node = create()
-            _spin(node, executor(node))
-            code = getattr(node, 'exit_code', 0)
-    except ExternalShutdownException:
-        pass
-    except SystemExit as end:
-        code = int(end.code or 0)
+        # Without rclpy's signal handlers: they shut ROS down in the middle of whatever it does.
+        rclpy.init(
+            args=arguments if arguments is not None else sys.argv,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        node = create()
+        _spin(node, executor(node), over)
+        outcome = over.get()
+        code = outcome if isinstance(outcome, int) else _report(outcome, node)
     except Exception as error:
-        code = _report(error, node, signalled.is_set())
+        code = _report(error, node) if over.empty() else 0
     finally:
         _end(node, code)
     return code
 
 
-def _spin(node: Any, executor: Executor) -> None:
+def _spin(node: Any, executor: Executor, over: Over) -> None:
+    """Spin in a thread of its own: the main thread is for the signals."""
+
+    def begin() -> None:
+        try:
+            if not node.start():
+                over.put(1)  # it has logged why
+        except Exception as error:
+            over.put(error)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+            over.put(0)
+        except ExternalShutdownException:
+            over.put(0)
+        except SystemExit as end:
+            over.put(int(end.code or 0))
+        except Exception as error:
+            over.put(error)
+
     executor.add_node(node)
     if hasattr(node, 'start'):
-        executor.create_task(node.start)
-    executor.spin()
+        executor.create_task(begin)
+    threading.Thread(target=spin, name='spin', daemon=True).start()
 
 
-def _report(error: Exception, node: Node | None, signalled: bool) -> int:
-    """Log why the node ends and return its exit code: 0 if it was told to stop anyway."""
-    context = rclpy.get_default_context()
-    if signalled or (node is not None and not context.ok()):
-        return 0
+def _report(error: Exception, node: Node | None) -> int:
+    """Log why the node ends; return its exit code."""
     log = node.get_logger() if node is not None else get_logger('sqz_perception')
     log.fatal(_in_one_line(error))
-    log.debug(traceback.format_exc())
+    log.debug(''.join(traceback.format_exception(error)))
     return 1
 
 
@@ -88,14 +109,15 @@ def _end(node: Any, code: int) -> None:
     try:
         if node is not None:
             ended = getattr(node, 'stop', lambda: True)()
-            node.destroy_node()
         rclpy.try_shutdown()
+        if node is not None:
+            node.destroy_node()
     except Exception as error:
         get_logger('sqz_perception').debug(f'{type(error).__name__} at the end: {error}')
-    _ignore_signals()  # the shutdown gave them back to Python
     if not ended:
         _exit_now(code)
     limit.cancel()
+    _on_signals(signal.SIG_IGN)  # nothing cuts the rest short: under launch, Ctrl-C comes twice
 
 
 def _exit_now(code: int) -> None:
@@ -112,21 +134,8 @@ def _in_one_line(error: Exception) -> str:
     return f'{type(error).__name__}: {text} (--ros-args --log-level debug tells more)'
 
 
-def _catch_signals() -> threading.Event:
-    """
-    Return an event that SIGINT and SIGTERM set from now on, in place of a KeyboardInterrupt.
-
-    rclpy's own handlers shut ROS down, which ends the spinning, and then call these.
-    """
-    signalled = threading.Event()
+def _on_signals(handler: Any) -> None:
+    """Let ``handler`` handle SIGINT and SIGTERM."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: signalled.set())
-    return signalled
-
-
-def _ignore_signals() -> None:
-    """Let nothing cut the end short: under launch, a Ctrl-C arrives twice."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, handler)
