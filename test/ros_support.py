@@ -35,11 +35,12 @@ os.environ.update(transport_profile(os.environ))  # before the first participant
 
 PATIENCE = 30.0  # seconds until a test gives up; nothing here takes a tenth of it
 GREETING = 'greeting'  # the frame_id of frames that only test the connection
+MANY = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)  # answers at once
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Process:
-    """A node of this package in a process of its own."""
+    """A node of this package, or a script with one, in a process of its own."""
 
     def __init__(
         self,
@@ -54,10 +55,12 @@ class Process:
         pairs += [('-p', f'{name}:={_yaml(value)}') for name, value in parameters.items()]
         pairs += [('-r', remap) for remap in remaps]
         arguments = [word for pair in pairs for word in pair]
-        command = [sys.executable, '-m', 'sqz_perception.nodes', node, '--ros-args', *arguments]
+        main = [node] if node.endswith('.py') else ['-m', 'sqz_perception.nodes', node]
+        command = [sys.executable, *main, '--ros-args', *arguments]
         environment = {
             **os.environ,
             'ROS_DOMAIN_ID': str(domain),
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
             'PYTHONUNBUFFERED': '1',
         }
         self._log = log
@@ -110,6 +113,7 @@ class Client:
         self.node = rclpy.create_node('test_client', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._clients: dict[str, Any] = {}
 
     def close(self) -> None:
         self.node.destroy_node()
@@ -165,7 +169,9 @@ class Client:
 
     def begin(self, kind: type, name: str, request: Any = None) -> Any:
         """Call a service and return the future of its answer."""
-        client = self.node.create_client(kind, name)
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name, qos_profile=MANY)
+        client = self._clients[name]
         self.until(client.service_is_ready, f'the service {name}')
         return client.call_async(request if request is not None else kind.Request())
 

@@ -162,7 +162,8 @@ class ModelServer:
             )
             text = ' '.join(f'{cause}; still serving {classifier.current}'.split())
             log = self._node.get_logger()
-            (log.info if isinstance(error, LoadCancelled) else log.error)(text)
+            expected = isinstance(error, (LoadCancelled, SwapRefused))
+            (log.warning if expected else log.error)(text)
             self._node.get_logger().debug(traceback.format_exc())
             return answer(response, False, text)
 

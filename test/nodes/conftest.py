@@ -63,7 +63,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
         def start_node(node: str, remaps: list[str] | None = None, **parameters: Any) -> Process:
             nonlocal count
             count += 1
-            log = tmp_path / f'{node}{count}.log'
+            log = tmp_path / f'{Path(node).stem}{count}.log'
             return stack.enter_context(running(node, domain, log, remaps or [], **parameters))
 
         yield start_node
