@@ -42,6 +42,7 @@ def run(
     over: Over = SimpleQueue()  # what ended the node: an exit code or an error, the first counts
     _on_signals(lambda *_: over.put(0))
     node: Any = None
+    spinning: threading.Thread | None = None
     code = 1
     try:
         # Without rclpy's signal handlers: they shut ROS down in the middle of whatever it does.
@@ -50,18 +51,18 @@ def run(
             signal_handler_options=SignalHandlerOptions.NO,
         )
         node = create()
-        _spin(node, executor(node), over)
+        spinning = _spin(node, executor(node), over)
         outcome = over.get()
         code = outcome if isinstance(outcome, int) else _report(outcome, node)
     except Exception as error:
         code = _report(error, node) if over.empty() else 0
     finally:
-        _end(node, code)
+        _end(node, spinning, code)
     return code
 
 
-def _spin(node: Any, executor: Executor, over: Over) -> None:
-    """Spin in a thread of its own: the main thread is for the signals."""
+def _spin(node: Any, executor: Executor, over: Over) -> threading.Thread:
+    """Spin in the returned thread: the main thread is for the signals."""
 
     def begin() -> None:
         try:
@@ -84,7 +85,9 @@ def _spin(node: Any, executor: Executor, over: Over) -> None:
     executor.add_node(node)
     if hasattr(node, 'start'):
         executor.create_task(begin)
-    threading.Thread(target=spin, name='spin', daemon=True).start()
+    thread = threading.Thread(target=spin, name='spin', daemon=True)
+    thread.start()
+    return thread
 
 
 def _report(error: Exception, node: Node | None) -> int:
@@ -95,7 +98,7 @@ def _report(error: Exception, node: Node | None) -> int:
     return 1
 
 
-def _end(node: Any, code: int) -> None:
+def _end(node: Any, spinning: threading.Thread | None, code: int) -> None:
     """
     Stop the node and ROS, within END_WITHIN seconds.
 
@@ -110,6 +113,8 @@ def _end(node: Any, code: int) -> None:
         if node is not None:
             ended = getattr(node, 'stop', lambda: True)()
         rclpy.try_shutdown()
+        if spinning is not None:
+            spinning.join()
         if node is not None:
             node.destroy_node()
     except Exception as error:
