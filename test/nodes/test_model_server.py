@@ -206,7 +206,7 @@ def test_a_model_that_is_too_slow_is_refused(
     classifier: Process, client: Client, tmp_path: Path
 ) -> None:
     large = tmp_path / 'large.sqz'
-    file.write(tiny_model(2, side=1024, release=2, dtype=np.int8), large)
+    file.write(tiny_model(2, side=2000, release=2, dtype=np.int8), large)
     camera, received = client.camera()
     for _ in range(20):  # three frames at a time: the median interval is that of a fast camera
         for _ in range(3):
