@@ -7,8 +7,8 @@ WORKERS ?= 2
 ARGS ?=
 
 SHELL := /bin/bash
-VENV := $(if $(filter jazzy,$(ROS)),.venv,.venv-$(ROS))
-WITH := source $(VENV)/setup.bash &&
+export VENV := $(if $(filter jazzy,$(ROS)),.venv,.venv-$(ROS))
+WITH := source "$$VENV"/setup.bash &&
 PYTEST := python -m pytest -n $(WORKERS)
 
 # Jazzy carries everything; another distribution runs only what touches ROS 2.
@@ -26,7 +26,7 @@ endif
 define SETUP
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
   || { echo 'error: $(PYTHON) is not Python 3.10 to 3.13: make PYTHON=python3.12 ...' >&2; exit 1; }
-@$(PYTHON) scripts/setup_env.py --ros $(ROS) --venv $(VENV)
+@$(PYTHON) scripts/setup_env.py --ros $(ROS) --venv "$$VENV"
 endef
 
 help:  ## list the targets
@@ -34,6 +34,7 @@ help:  ## list the targets
 	@echo
 	@echo '  PYTHON=python3.12  use another Python (3.10 to 3.13)'
 	@echo '  ROS=kilted         use another ROS 2 from PyPI, in a virtual environment of its own'
+	@echo '  VENV=FOLDER        make the virtual environment elsewhere (default: .venv)'
 	@echo '  WORKERS=4          processes that the tests are shared among (default: 2; 0: none)'
 	@echo '  ARGS="..."         pass arguments on to demo, test, test-slow and bench'
 
@@ -58,14 +59,15 @@ bench:  ## measure latency, start-up, memory and accuracy
 
 lint:  ## check style and types
 	$(SETUP) lint
-	@$(VENV)/bin/ruff check
-	@$(VENV)/bin/ruff format --check
-	@$(VENV)/bin/mypy
+	@"$$VENV"/bin/ruff check
+	@"$$VENV"/bin/ruff format --check
+	@"$$VENV"/bin/mypy
 
 clean:  ## remove what builds and runs leave
+	@[ -f scripts/setup_env.py ] || { echo 'error: run make in the root of the checkout' >&2; exit 1; }
 	rm -rf build install log dist *.egg-info demo.png .benchmarks .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-distclean: clean  ## remove the virtual environments too
-	rm -rf .venv .venv-*
+distclean: clean  ## remove the virtual environments that make has made, too
+	for marker in .venv*/.made-by-sqz_perception; do [ ! -f "$$marker" ] || rm -rf "$${marker%/*}"; done

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from setup_failures import SetupError, check_compiler, check_venv_module, check_wheels, explain
+from setup_folder import check_owner, check_path, clear, mark
 from setup_ros import (
     DISTRIBUTIONS,
     UNDERLAY,
@@ -61,9 +61,12 @@ def main() -> int:
     parser.add_argument('--venv', type=Path, default=ROOT / '.venv', metavar='FOLDER')
     arguments = parser.parse_args()
     try:
+        venv = arguments.venv.resolve()
+        check_path(ROOT)
+        check_path(venv)
         with one_at_a_time():
-            Setup(choose(arguments.ros), arguments.venv.absolute()).reach(arguments.goal)
-    except SetupError as error:
+            Setup(choose(arguments.ros), venv).reach(arguments.goal)
+    except (SetupError, OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         print(f'error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -109,6 +112,8 @@ class Setup:
         steps = [step for step in self.steps() if step.name in GOALS[goal]]
         if self.is_due(steps[0]):
             self.stamps = {}  # nothing of another Python, place or ROS 2 can be kept
+        else:
+            mark(self.venv)  # one that was made before there was a marker
         due = [step for step in steps if self.is_due(step)]
         if not due:
             print(f'setup: {self.shown} is up to date', flush=True)
@@ -153,6 +158,7 @@ class Setup:
     def check_machine(self, due: set[str]) -> None:
         """Raise SetupError if this machine lacks what the due steps need."""
         if 'venv' in due:
+            check_owner(self.venv)
             check_venv_module()
         if 'ros' in due:
             check_wheels()
@@ -179,10 +185,8 @@ class Setup:
     def make_venv(self) -> None:
         """Make the virtual environment anew."""
         try:
-            if self.venv.exists():
-                shutil.rmtree(self.venv)
-            self.venv.mkdir(parents=True)
-        except OSError as error:  # a link, or a pip that outlived its set-up still writes there
+            clear(self.venv)
+        except OSError as error:  # such as a pip that outlived its set-up and still writes there
             raise SetupError(
                 f'{self.shown} can not be made anew ({error.strerror or error}): end what uses '
                 'it, or remove it, and run again'

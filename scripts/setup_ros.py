@@ -14,6 +14,7 @@ from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 
 from setup_failures import SetupError
 
@@ -70,31 +71,40 @@ def numpy_limit(ros: Ros, python: str) -> str | None:
 
 def build_underlay(venv: Path, run: Run) -> None:
     """Build the messages in underlay/ and install them into the virtual environment."""
-    build = venv / 'build' / 'vision_msgs'
-    shutil.rmtree(build, ignore_errors=True)
+    shutil.rmtree(venv / 'build', ignore_errors=True)
     folders = python_folders(venv)
     for file in (venv / 'share').rglob('*.cmake'):
         use_own_folders(file, folders)
-    python, cmake = venv / 'bin' / 'python', str(venv / 'bin' / 'cmake')
+    packages = Path(folders['packages']).relative_to(venv)
+    # CMake and the linker fail on many characters in a path, so they see these links only.
+    with TemporaryDirectory(prefix='sqz-', dir='/tmp') as plain:
+        link(Path(plain, 'venv'), venv)
+        link(Path(plain, 'source'), UNDERLAY)
+        build_messages(Path(plain, 'source'), Path(plain, 'venv'), packages, run)
+    shutil.rmtree(venv / 'build')
+
+
+def build_messages(source: Path, prefix: Path, packages: Path, run: Run) -> None:
+    """Build a package of messages with CMake and install it into ``prefix``."""
+    build, python, cmake = prefix / 'build', prefix / 'bin/python', str(prefix / 'bin/cmake')
     environment = {
-        'PATH': f'{venv / "bin"}:{os.environ.get("PATH", "")}',
-        'AMENT_PREFIX_PATH': str(venv),
-        'CMAKE_PREFIX_PATH': str(venv),
-        'LD_LIBRARY_PATH': library_path(venv),
+        'PATH': f'{prefix / "bin"}:{os.environ.get("PATH", "")}',
+        'AMENT_PREFIX_PATH': str(prefix),
+        'CMAKE_PREFIX_PATH': str(prefix),
+        'LD_LIBRARY_PATH': library_path(prefix),
     }
     definitions = {
         'CMAKE_BUILD_TYPE': 'Release',
-        'CMAKE_INSTALL_PREFIX': venv,
+        'CMAKE_INSTALL_PREFIX': prefix,
         'BUILD_TESTING': 'OFF',
         'Python3_EXECUTABLE': python,
         'PYTHON_EXECUTABLE': python,
-        'PYTHON_INSTALL_DIR': Path(folders['packages']).relative_to(venv),
+        'PYTHON_INSTALL_DIR': packages,
     }
     flags = [f'-D{name}={value}' for name, value in definitions.items()]
-    run(cmake, '-G', 'Ninja', '-S', str(UNDERLAY), '-B', str(build), *flags, **environment)
+    run(cmake, '-G', 'Ninja', '-S', str(source), '-B', str(build), *flags, **environment)
     run(cmake, '--build', str(build), **environment)
     run(cmake, '--install', str(build), **environment)
-    shutil.rmtree(build)
 
 
 def python_folders(venv: Path) -> dict[str, str]:

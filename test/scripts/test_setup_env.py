@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+import setup_env
 from setup_env import Setup, digest
 from setup_failures import SetupError
+from setup_folder import MARKER
 from setup_ros import Ros
 
 # With a distribution there is nothing of ROS 2 to install or build.
@@ -99,11 +102,22 @@ def test_another_ros_or_place_starts_anew(venv: Path, tmp_path: Path) -> None:
     assert '-m venv' in elsewhere.ran[0]
 
 
-def test_a_folder_that_can_not_be_removed_is_refused(venv: Path, tmp_path: Path) -> None:
-    (tmp_path / 'elsewhere').mkdir()
-    venv.symlink_to(tmp_path / 'elsewhere')
+def test_a_folder_that_can_not_be_removed_is_refused(
+    venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, 'Directory not empty', str(folder / 'lib'))
+
+    monkeypatch.setattr(setup_env, 'clear', fail)
     with pytest.raises(SetupError, match='can not be made anew .* remove it, and run again'):
         Recorded(venv).reach('demo')
+
+
+def test_one_that_was_made_before_the_marker_becomes_its_own(venv: Path) -> None:
+    Recorded(venv).reach('demo')
+    (venv / MARKER).unlink()
+    Recorded(venv).reach('demo')
+    assert (venv / MARKER).is_file()
 
 
 def test_a_command_that_fails_says_why_and_where_the_log_is(venv: Path) -> None:
