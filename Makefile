@@ -21,7 +21,7 @@ TESTS := ros and not slow
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean distclean
+.PHONY: help setup demo test test-slow lint bench lock clean distclean
 
 define SETUP
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
@@ -62,6 +62,10 @@ lint:  ## check style and types
 	@"$$VENV"/bin/ruff check
 	@"$$VENV"/bin/ruff format --check
 	@"$$VENV"/bin/mypy
+
+lock:  ## lock the versions and hashes of what is installed, at the newest that requirements/ allows
+	$(SETUP) lint
+	@"$$VENV"/bin/python scripts/lock.py
 
 clean:  ## remove what builds and runs leave
 	@[ -f scripts/setup_env.py ] || { echo 'error: run make in the root of the checkout' >&2; exit 1; }

@@ -39,7 +39,11 @@ from setup_ros import (
 
 ROOT = Path(__file__).resolve().parent.parent
 
+TRAINING = ROOT / 'requirements' / 'training.txt'
 PACKAGE = ('setup.py', 'setup.cfg')  # what the installed package is made from
+
+# The Python below an active environment, which may be the one that is removed.
+BASE_PYTHON: str = getattr(sys, '_base_executable', sys.executable)
 
 # What a shell or a distribution has set for its own Python; pip and CMake must not see it.
 FOREIGN = ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')
@@ -106,6 +110,7 @@ class Setup:
         self.log = venv / 'setup.log'
         self.stamps_file = venv / 'setup.json'
         self.stamps = read_stamps(self.stamps_file)
+        self.limit = numpy_limit(ros, BASE_PYTHON)
 
     def reach(self, goal: str) -> None:
         """Do those steps of the goal that are not done, or whose inputs have changed."""
@@ -139,17 +144,20 @@ class Setup:
             Step('venv', place, self.make_venv),
             self.installation('build'),
             *ros,
-            self.installation('runtime'),
+            self.installation('runtime', 'runtime-numpy1' if self.limit else 'runtime'),
             *([underlay] if ros else []),
             package,
             shell,
-            *map(self.installation, ('demo', 'test', 'training', 'lint')),
+            *map(self.installation, ('demo', 'test', 'lint')),
+            Step('training', digest(TRAINING), self.install_training),
         ]
 
-    def installation(self, name: str, requirements: str = '') -> Step:
-        """Return the step that installs a file of requirements."""
-        file = ROOT / 'requirements' / f'{requirements or name}.txt'
-        return Step(name, digest(file), lambda: self.pip('-r', file))
+    def installation(self, name: str, locked: str = '') -> Step:
+        """Return the step that installs a locked file of requirements."""
+        file = ROOT / 'requirements' / 'locked' / f'{locked or name}.txt'
+        # Whole, with hashes: nothing but what stands there is installed, not even to build it.
+        flags = ('--require-hashes', '--no-deps', '--no-build-isolation')
+        return Step(name, digest(file), lambda: self.pip(*flags, '-r', file))
 
     def is_due(self, step: Step) -> bool:
         """Say whether a step is not done, or was done with other inputs."""
@@ -191,12 +199,14 @@ class Setup:
                 f'{self.shown} can not be made anew ({error.strerror or error}): end what uses '
                 'it, or remove it, and run again'
             ) from error
-        # Of the Python below an active environment, which may be the one just removed.
-        python: str = getattr(sys, '_base_executable', sys.executable)
         site = ['--system-site-packages'] if self.ros.sourced else []
-        self.run(python, '-m', 'venv', *site, self.venv)
-        limit = numpy_limit(self.ros, python)
-        (self.venv / 'limits.txt').write_text(f'{limit or ""}\n')
+        self.run(BASE_PYTHON, '-m', 'venv', *site, self.venv)
+
+    def install_training(self) -> None:
+        """Install what training needs, with a NumPy that suits the distribution."""
+        limits = self.venv / 'limits.txt'
+        limits.write_text(f'{self.limit or ""}\n')
+        self.pip('--constraint', limits, '-r', TRAINING)
 
     def install_package(self) -> None:
         """Install the package so that its modules and data files are used where they lie."""
@@ -213,9 +223,9 @@ class Setup:
         self.run('bash', '-c', script, self.venv, **sourced)
 
     def pip(self, *arguments: str | Path) -> None:
-        """Run pip install, within the limits of this machine."""
+        """Run pip install."""
         pip = (self.venv / 'bin' / 'python', '-m', 'pip', 'install', '--retries', '2')
-        self.run(*pip, '--constraint', self.venv / 'limits.txt', *arguments)
+        self.run(*pip, *arguments)
 
     def run(self, *command: str | Path, **environment: str) -> None:
         """Run a command, its output to the log; SetupError if it fails."""
