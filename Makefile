@@ -64,7 +64,7 @@ lint:  ## check style and types
 	@"$$VENV"/bin/mypy
 
 lock:  ## lock the versions and hashes of what is installed, at the newest that requirements/ allows
-	$(SETUP) lint
+	$(SETUP) lock
 	@"$$VENV"/bin/python scripts/lock.py
 
 clean:  ## remove what builds and runs leave

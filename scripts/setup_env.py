@@ -50,7 +50,8 @@ FOREIGN = ('AMENT_PREFIX_PATH', 'CMAKE_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONP
 
 DEMO = ('venv', 'build', 'ros', 'runtime', 'underlay', 'package', 'shell', 'demo')
 GOALS = {
-    'lint': ('venv', 'runtime', 'lint'),
+    'lint': ('venv', 'build', 'runtime', 'lint'),
+    'lock': ('venv', 'build', 'test'),
     'demo': DEMO,
     'test': (*DEMO, 'test'),
     'all': (*DEMO, 'test', 'training'),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,3 +90,60 @@ def test_pip_installs_a_command_line_that_needs_no_ros(workspace: Path) -> None:
     share = workspace / 'venv' / 'share'
     assert (share / NAME / 'config' / 'fastdds.xml').is_file()
     assert (share / 'ament_index' / 'resource_index' / 'packages' / NAME).is_file()
+
+
+# What README.md tells the owner of a robot to do.
+
+# Python and NumPy of Ubuntu 22.04 and 24.04; glibc is 2.35 and 2.39.
+UBUNTU = {'3.10': '1.21.5', '3.12': '1.26.4'}
+MACHINES = ('x86_64-manylinux_2_35', 'aarch64-manylinux_2_35')
+
+
+def code_block(file: str, heading: str) -> list[str]:
+    """Return the lines of the first block of code below a heading."""
+    _, _, text = (ROOT / file).read_text(encoding='utf-8').partition(f'\n## {heading}\n')
+    return text.split('```')[1].replace('\\\n', ' ').strip().splitlines()
+
+
+def pip_line(lines: list[str]) -> list[str]:
+    """Return the arguments of the one pip install among lines of shell."""
+    (line,) = (line for line in lines if 'pip install' in line)
+    return line.partition('pip install ')[2].replace('src/sqz_perception', str(ROOT)).split()
+
+
+def resolve(python: str, machine: str, folder: Path, *wanted: str) -> str:
+    """Return what pip would install on another machine, which must have wheels for all of it."""
+    uv = shutil.which('uv') or pytest.skip('uv is not there: make test-slow installs it')
+    there = ('--python-version', python, '--python-platform', machine)
+    options = ('--dry-run', '--only-binary', ':all:', '--target', folder / 'nowhere')
+    return run(uv, 'pip', 'install', *options, *there, *wanted, folder=folder)
+
+
+@pytest.mark.parametrize('machine', MACHINES)
+@pytest.mark.parametrize(('python', 'numpy'), UBUNTU.items())
+def test_pip_finds_all_for_a_robot_and_leaves_its_numpy(
+    python: str, numpy: str, machine: str, tmp_path: Path
+) -> None:
+    wanted = pip_line(code_block('README.md', 'On a robot'))
+    assert '--require-hashes' in wanted
+    assert f'numpy=={numpy}\n' in resolve(python, machine, tmp_path, *wanted)
+    wanted = [
+        word.strip('"') for word in pip_line(code_block('docs/ros_interface.md', 'Installation'))
+    ]
+    assert 'numpy==1.' in resolve(python, machine, tmp_path, *wanted)
+
+
+@pytest.mark.ros
+def test_the_robots_installation_gives_nodes_that_run_in_its_environment(tmp_path: Path) -> None:
+    pytest.importorskip('colcon_core')
+    lines = code_block('README.md', 'On a robot')
+    (clone,) = (line for line in lines if line.startswith('git clone'))
+    shutil.copytree(ROOT, tmp_path / 'ros2_ws' / clone.split()[-1], ignore=LEFT_OUT)
+    elsewhere = re.compile(r'git clone|rosdep |sudo |ros2 ')  # needs a robot, or the network
+    script = '\n'.join(['set -e', *(line for line in lines if not elsewhere.match(line))])
+    # colcon is a package of the system's Python there.
+    here = {'HOME': str(tmp_path), 'PYTHONPATH': sysconfig.get_paths()['purelib']}
+    run('bash', '-c', script, folder=tmp_path, PIP_DRY_RUN='1', **here)
+    prefix = tmp_path / 'ros2_ws' / 'install' / NAME
+    interpreter = (prefix / 'lib' / NAME / 'classifier_node').read_text().splitlines()[0]
+    assert interpreter.startswith(f'#!{tmp_path}/ros2_ws/venv/bin/python')

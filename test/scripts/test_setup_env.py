@@ -53,7 +53,7 @@ def test_a_second_run_does_nothing(venv: Path, capsys: pytest.CaptureFixture[str
     first = Recorded(venv)
     first.reach('demo')
     assert '-m venv --system-site-packages' in first.ran[0]
-    assert any('requirements/runtime.txt' in line for line in first.ran)
+    assert any('locked/runtime' in line for line in first.ran)
     assert not any('ros-jazzy.txt' in line for line in first.ran)
     assert (venv / 'lib' / 'sqz_perception' / 'some_node').readlink() == venv / 'bin' / 'some_node'
     assert (venv / 'share' / 'sqz_perception' / 'config' / 'fastdds.xml').is_file()
@@ -69,7 +69,7 @@ def test_a_larger_goal_adds_only_what_is_missing(venv: Path) -> None:
     Recorded(venv).reach('demo')
     more = Recorded(venv)
     more.reach('test')
-    assert [line.split('requirements/')[-1] for line in more.ran] == ['test.txt']
+    assert [line.split('locked/')[-1] for line in more.ran] == ['test.txt']
 
 
 def test_a_changed_requirement_costs_its_own_step(venv: Path) -> None:
@@ -79,15 +79,15 @@ def test_a_changed_requirement_costs_its_own_step(venv: Path) -> None:
     first.write_stamps()
     again = Recorded(venv)
     again.reach('demo')
-    assert [line.split('requirements/')[-1] for line in again.ran] == ['runtime.txt']
+    assert [line.split('locked/')[-1] for line in again.ran] == ['runtime.txt']
 
 
 def test_a_failed_step_is_done_again_and_those_before_are_kept(venv: Path) -> None:
     with pytest.raises(SetupError):
-        Recorded(venv, refused='runtime.txt').reach('demo')
+        Recorded(venv, refused='locked/runtime').reach('demo')
     again = Recorded(venv)
     again.reach('demo')
-    assert 'runtime.txt' in again.ran[0]
+    assert 'locked/runtime' in again.ran[0]
 
 
 def test_another_ros_or_place_starts_anew(venv: Path, tmp_path: Path) -> None:
