@@ -29,7 +29,7 @@ class Setting:
 
     @cached_property
     def made(self) -> tuple[Path, Path]:
-        """SqueezeNet v1.0 with random weights: model file, torchvision's state dict."""
+        """Make a SqueezeNet v1.0 with random weights: model file, torchvision's state dict."""
         from benchmarks import weights
 
         model, state = self.folder / f'{MADE}.sqz', self.folder / f'{MADE}.pt'
@@ -38,12 +38,12 @@ class Setting:
 
     @cached_property
     def large(self) -> Path:
-        """The ImageNet-size model: the one given, else one made on the spot."""
+        """Return the ImageNet-size model: the one given, else one made on the spot."""
         return self.given or self.made[0]
 
     @cached_property
     def state(self) -> Path:
-        """The same weights for torchvision; random ones where they fit no SqueezeNet v1.0."""
+        """Return the same weights for torchvision, or random ones if no SqueezeNet v1.0 fits."""
         from benchmarks import weights
 
         state = self.folder / 'given.pt'
@@ -53,7 +53,7 @@ class Setting:
 
     @property
     def models(self) -> dict[str, Path]:
-        """The models that are measured, by what the table calls them."""
+        """Return the models that are measured, by what the table calls them."""
         found = {self.large.stem: self.large}
         if default_model().is_file():
             found[default_model().stem] = default_model()

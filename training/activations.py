@@ -119,7 +119,7 @@ class Pictures:
 
 
 def logits(net: TorchNetwork, pictures: NDArray[np.uint8], watch: Watch | None = None) -> Tensor:
-    """Return what ``net`` answers to ``pictures`` (N, H, W, 3): logits (N, classes)."""
+    """Return what ``net`` answers to ``pictures`` (N, H, W, 3): logits, (N, classes)."""
     with torch.no_grad():
         return torch.cat([net(batch, watch) for batch in batches(pictures, BATCH)])
 

@@ -51,24 +51,24 @@ class Architecture:
     """
     All that decides a network's shape; the defaults are SqueezeNet v1.0.
 
-    Args:
-        base_e: Expand filters of the first fire module.
-        incr_e: Expand filters added every ``freq`` fire modules.
-        freq: Fire modules between two increases.
-        pct_3x3: Share of the expand filters that are 3x3, the others being 1x1.
-        squeeze_ratio: Squeeze filters to expand filters.
-        fires: Number of fire modules.
-        bypass: 'none'; 'simple': add a module's input to its output where they fit; 'complex':
-            where they do not fit, through a 1x1 convolution that makes them.
-        add_first: Add before the ReLU and not after it as in the paper. With ``norm`` it is always
-            so: sums of rectified outputs only grow, and a norm does not hold them back.
-        stem: 'v1.0', 'v1.1', and 'small' or 'tiny' for 32x32 pictures: first layer and pools.
-        norm: Batch norm after every convolution but the last.
-        classes: Number of classes.
-        dropout: Share dropped before the last convolution, in training only.
-        pools: Max pools after this share of the fire modules; 0: after conv1. Default: the stem's.
-        widen: Expand layers with more filters than the others, such as ``{fire2.expand3x3: 1.5}``.
-
+    :param base_e: Expand filters of the first fire module.
+    :param incr_e: Expand filters added every ``freq`` fire modules.
+    :param freq: Fire modules between two increases.
+    :param pct_3x3: Share of the expand filters that are 3x3, the others being 1x1.
+    :param squeeze_ratio: Squeeze filters to expand filters.
+    :param fires: Number of fire modules.
+    :param bypass: 'none'; 'simple': add a module's input to its output where they fit; 'complex':
+        where they do not fit, through a 1x1 convolution that makes them.
+    :param add_first: Add before the ReLU and not after it as in the paper. With ``norm`` it is
+        always so: sums of rectified outputs only grow, and a norm does not hold them back.
+    :param stem: 'v1.0', 'v1.1', and 'small' or 'tiny' for 32x32 pictures: first layer and pools.
+    :param norm: Batch norm after every convolution but the last.
+    :param classes: Number of classes.
+    :param dropout: Share dropped before the last convolution, in training only.
+    :param pools: Max pools after this share of the fire modules; 0: after conv1. Default: the
+        stem's.
+    :param widen: Expand layers with more filters than the others, such as ``{fire2.expand3x3:
+        1.5}``.
     """
 
     base_e: int = 128

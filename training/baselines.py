@@ -44,7 +44,7 @@ def resnet50(classes: int) -> nn.Module:
 
 
 def alexnet_small(classes: int) -> nn.Module:
-    """AlexNet's five convolutions and three linear layers on 32x32 pixels, kernels of 3x3."""
+    """Return AlexNet's five convolutions and three linear layers for 32x32 pixels, 3x3 kernels."""
     net = models.alexnet(weights=None, num_classes=classes)
     filters = [layer.out_channels for layer in net.features if isinstance(layer, nn.Conv2d)]
     halved = (0, 1, 4)  # convolutions that a pool follows, as in the original
@@ -68,7 +68,7 @@ def resnet50_small(classes: int) -> nn.Module:
 
 def efficientnet_lite(classes: int, width: float, depth: float) -> nn.Module:
     """
-    EfficientNet without squeeze-and-excitation, and with ReLU6 for SiLU.
+    Return an EfficientNet without squeeze-and-excitation, and with ReLU6 for SiLU.
 
     Tan and Le, EfficientNet, arXiv 1905.11946; the Lite nets are among Google's models for TPUs.
     As theirs, the first and the last stage are not made deeper, nor the layers around all wider.

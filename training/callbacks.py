@@ -106,11 +106,9 @@ class PruneCallback(Constraint):
         """
         Prune each convolution.
 
-        Args:
-            density: Share of each layer's weights that remain, above 0 and at most 1.
-            until: Share of the steps to come after which that density is reached, 0 to 1.
-            layers: Other densities for layers by name, such as conv1 or fires.fire2.squeeze1x1.
-
+        :param density: Share of each layer's weights that remain, above 0 and at most 1.
+        :param until: Share of the steps to come after which that density is reached, 0 to 1.
+        :param layers: Other densities for layers by name, such as conv1 or fires.fire2.squeeze1x1.
         """
         super().__init__()
         self.density, self.until, self.layers = density, until, layers or {}
@@ -149,9 +147,7 @@ class ShareCallback(Constraint):
         """
         Share the weights of each convolution.
 
-        Args:
-            bits: Each layer has 2^bits values at most, zero among them if it has zeros.
-
+        :param bits: Each layer has 2^bits values at most, zero among them if it has zeros.
         """
         super().__init__()
         self.bits = bits
@@ -190,9 +186,7 @@ class FakeQuantiseCallback(Constraint):
         """
         Quantise the weights of each convolution.
 
-        Args:
-            bits: The levels lie between -(2^(bits - 1) - 1) and the same above zero.
-
+        :param bits: The levels lie between -(2^(bits - 1) - 1) and the same above zero.
         """
         super().__init__()
         self.bits = bits

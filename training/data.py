@@ -71,31 +71,30 @@ class PictureData(LightningDataModule):
         What can't be decoded is named before training, too, where memory holds the pictures; else
         only some of them are tried, and another one ends the run when its turn comes.
 
-        Args:
-            path: Folder or zip with train/<class>/ and val/<class>/, or what source says.
-            source: 'cifar10', 'imagenet': path is the folder that torchvision's loader is given.
-            size: Height and width given to the network, pixels.
-            batch_size: Pictures in a step, of all processes together.
-            shift: Random shift in training, pixels; of pictures in memory.
-            flip: Flip half of the training pictures left to right.
-            erase: Side of a grey square over each training picture, pixels; 0: none.
-            mix: Share of the training pictures that get a part of another pasted in, and that part
-                of its class; of pictures in memory.
-            zoom: Half of the training pictures are made larger or smaller by up to this share; of
-                pictures in memory.
-            turn: Half of the training pictures, the same, are turned by up to so many degrees.
-            light: Brightness, contrast and saturation of the training pictures are changed, each
-                by up to this share.
-            answers: A teacher's answers to the training pictures, made by training.answers.
-            parts: Into which the training pictures are divided, alike in all classes. With more
-                than one, pictures are mixed with those of their own part only.
-            leave_out: The part, from 0, that is not trained on. A teacher answers best about
-                pictures that it does not know: training.answers takes one for each part.
-            memory_gib: For decoded pictures, of which each process of this machine keeps all. Of
-                more pictures a random part is decoded anew in each epoch.
-            workers: Processes that decode then, beside each that trains; 0: none.
-            seed: Of order and augmentation.
-
+        :param path: Folder or zip with train/<class>/ and val/<class>/, or what source says.
+        :param source: 'cifar10', 'imagenet': path is the folder that torchvision's loader is
+            given.
+        :param size: Height and width given to the network, pixels.
+        :param batch_size: Pictures in a step, of all processes together.
+        :param shift: Random shift in training, pixels; of pictures in memory.
+        :param flip: Flip half of the training pictures left to right.
+        :param erase: Side of a grey square over each training picture, pixels; 0: none.
+        :param mix: Share of the training pictures that get a part of another pasted in, and that
+            part of its class; of pictures in memory.
+        :param zoom: Half of the training pictures are made larger or smaller by up to this share;
+            of pictures in memory.
+        :param turn: Half of the training pictures, the same, are turned by up to so many degrees.
+        :param light: Brightness, contrast and saturation of the training pictures are changed,
+            each by up to this share.
+        :param answers: A teacher's answers to the training pictures, made by training.answers.
+        :param parts: Into which the training pictures are divided, alike in all classes. With more
+            than one, pictures are mixed with those of their own part only.
+        :param leave_out: The part, from 0, that is not trained on. A teacher answers best about
+            pictures that it does not know: training.answers takes one for each part.
+        :param memory_gib: For decoded pictures, of which each process of this machine keeps all.
+            Of more pictures a random part is decoded anew in each epoch.
+        :param workers: Processes that decode then, beside each that trains; 0: none.
+        :param seed: Of order and augmentation.
         """
         super().__init__()
         if size < 1 or batch_size < 1 or workers < 0:

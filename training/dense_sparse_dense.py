@@ -51,13 +51,12 @@ class DenseSparseDenseCallback(Constraint):
         """
         Take weights of each convolution away and give them back.
 
-        Args:
-            density: Share of each layer's weights that remain, above 0 and at most 1.
-            sparse_from: Share of the steps to come after which the others are pruned; 0: at once.
-            dense_from: Share of the steps to come after which they are back, below 1.
-            rate: What the learning rate is multiplied by from then on.
-            layers: Other densities for layers by name, such as conv1 or fires.fire2.squeeze1x1.
-
+        :param density: Share of each layer's weights that remain, above 0 and at most 1.
+        :param sparse_from: Share of the steps to come after which the others are pruned; 0: at
+            once.
+        :param dense_from: Share of the steps to come after which they are back, below 1.
+        :param rate: What the learning rate is multiplied by from then on.
+        :param layers: Other densities for layers by name, such as conv1 or fires.fire2.squeeze1x1.
         """
         super().__init__()
         self.density, self.layers = density, layers or {}

@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """What the robot would give the best class, 0 to 1: (pictures,)."""
+        """Return what the robot would give the best class, 0 to 1: (pictures,)."""
         return best_scores(self.logits)
 
     def confusion(self, classes: int) -> NDArray[np.int64]:

@@ -70,34 +70,34 @@ class Learner(LightningModule):
         """
         Build the network with as many classes as there are labels.
 
-        Args:
-            architecture: The network; its number of classes is taken from the labels.
-            labels: Names of the classes, from the data.
-            size: Height and width of the pictures, pixels, from the data.
-            baseline: A network of training.models in the architecture's place, to compare with.
-            start: A model file or a checkpoint (.ckpt) to begin with: its weights, but the last
-                layer's where its labels are others, and its preprocessing. For a baseline: its
-                published weights, a state dict (.pth), or a checkpoint of it: the weights alone.
-            enlarge: How many times higher and wider than the pictures what the network sees is;
-                for a teacher that was trained on things of more pixels.
-            train_from: The first layer that is trained, such as fire6 or conv10; those before it
-                stay as they are in the file.
-            color: The order that the network takes colours in. Default: the start's or 'rgb'.
-            mean: Of red, green and blue, subtracted; 0 to 255. Default: the start's or ImageNet's.
-            std: Of red, green and blue, divided by; 0 to 255. Default: the start's or ImageNet's.
-            optimizer: 'sgd', or 'muon' for networks with norms.
-            learning_rate: The highest; it falls linearly to zero from there.
-            momentum: Nesterov's.
-            others_rate: With muon, the rate of norms, biases and the last layer.
-            weight_decay: With sgd, on weights, not on norms and biases.
-            label_smoothing: Probability spread over all classes.
-            warmup: Share of all steps in which the rate rises from zero.
-            teacher_share: With --data.answers: of the loss, the part that compares with the
-                teacher's answers, the rest being for the true classes.
-            temperature: With --data.answers: what both logits are divided by, to be compared.
-            left_out: The part of the pictures, of how many, that it is not trained on; from the
-                data.
-
+        :param architecture: The network; its number of classes is taken from the labels.
+        :param labels: Names of the classes, from the data.
+        :param size: Height and width of the pictures, pixels, from the data.
+        :param baseline: A network of training.models in the architecture's place, to compare with.
+        :param start: A model file or a checkpoint (.ckpt) to begin with: its weights, but the last
+            layer's where its labels are others, and its preprocessing. For a baseline: its
+            published weights, a state dict (.pth), or a checkpoint of it: the weights alone.
+        :param enlarge: How many times higher and wider than the pictures what the network sees is;
+            for a teacher that was trained on things of more pixels.
+        :param train_from: The first layer that is trained, such as fire6 or conv10; those before
+            it stay as they are in the file.
+        :param color: The order that the network takes colours in. Default: the start's or 'rgb'.
+        :param mean: Of red, green and blue, subtracted; 0 to 255. Default: the start's or
+            ImageNet's.
+        :param std: Of red, green and blue, divided by; 0 to 255. Default: the start's or
+            ImageNet's.
+        :param optimizer: 'sgd', or 'muon' for networks with norms.
+        :param learning_rate: The highest; it falls linearly to zero from there.
+        :param momentum: Nesterov's.
+        :param others_rate: With muon, the rate of norms, biases and the last layer.
+        :param weight_decay: With sgd, on weights, not on norms and biases.
+        :param label_smoothing: Probability spread over all classes.
+        :param warmup: Share of all steps in which the rate rises from zero.
+        :param teacher_share: With --data.answers: of the loss, the part that compares with the
+            teacher's answers, the rest being for the true classes.
+        :param temperature: With --data.answers: what both logits are divided by, to be compared.
+        :param left_out: The part of the pictures, of how many, that it is not trained on; from the
+            data.
         """
         super().__init__()
         architecture = replace(architecture, classes=len(labels))

@@ -60,10 +60,8 @@ class MeanCallback(WeightAveraging):
         """
         Average from a step on.
 
-        Args:
-            after: Steps in which the rate rises from zero; the mean begins then.
-            every: Steps from one of the weights that are averaged to the next.
-
+        :param after: Steps in which the rate rises from zero; the mean begins then.
+        :param every: Steps from one of the weights that are averaged to the next.
         """
         super().__init__()
         if after < 0 or every < 1:

@@ -46,14 +46,12 @@ class Muon(torch.optim.Optimizer):
         """
         Prepare to train all of ``weights`` and ``others``.
 
-        Args:
-            weights: Each (out, ...), with a norm behind it.
-            others: Norms, biases and what no norm follows.
-            lr: Length of a step of ``weights``, in parts of the weight's own length.
-            others_lr: Of SGD.
-            momentum: Of ``weights``.
-            others_momentum: Of SGD.
-
+        :param weights: Each (out, ...), with a norm behind it.
+        :param others: Norms, biases and what no norm follows.
+        :param lr: Length of a step of ``weights``, in parts of the weight's own length.
+        :param others_lr: Of SGD.
+        :param momentum: Of ``weights``.
+        :param others_momentum: Of SGD.
         """
         groups = [
             {

@@ -53,10 +53,8 @@ def settle(net: SqueezeNet, images: Tensor) -> None:
     next convolutions take the scale over: so one rate suits all layers. Norms that are not to be
     trained stay as they are.
 
-    Args:
-        net: A network with norms.
-        images: Normalised pictures (N, 3, H, W), as in training; they tell mean and deviation.
-
+    :param net: A network with norms.
+    :param images: Normalised pictures (N, 3, H, W), as in training; they tell mean and deviation.
     """
     plain = net.architecture.bypass == 'none'
     hooks = [

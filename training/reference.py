@@ -35,7 +35,7 @@ Array = NDArray[np.float32]
 
 def logits(model: Model, picture: NDArray[np.uint8], *, int8: bool = False) -> Array:
     """
-    Return the logits (classes,) of ``picture``, uint8 (height, width, 3) in BGR.
+    Return the logits, (classes,), of ``picture``, uint8 (height, width, 3) in BGR.
 
     ``int8``: with the values that int8 arithmetic keeps of those between the layers. The sums are
     exact in both: a runtime that adds levels gets the same but for the last bits.

@@ -72,7 +72,7 @@ class Run:
     @property
     def needs(self) -> Run | None:
         """
-        The base's run that must be done before.
+        Return the base's run that must be done before.
 
         An experiment of more epochs goes on from the same seed; what to widen is read from the
         sensitivity of the first seed, for all seeds alike.

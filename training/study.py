@@ -70,12 +70,11 @@ class Study:
         """
         Open the study of ``sweep``, or begin it.
 
-        Args:
-            sweep: What is tried.
-            settings: All else that decides what a trial gives, by name; another process's equal
-                these.
-            folder: Of the sweep; each trial has a folder in it. Its name is the study's.
-            url: Of a database; without one the study is kept in the folder, in study.log.
+        :param sweep: What is tried.
+        :param settings: All else that decides what a trial gives, by name; another process's equal
+            these.
+        :param folder: Of the sweep; each trial has a folder in it. Its name is the study's.
+        :param url: Of a database; without one the study is kept in the folder, in study.log.
 
         Raises SweepInvalid, also for a study of another sweep.
 

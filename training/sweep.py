@@ -63,16 +63,14 @@ class Sweep:
     """
     Trainings that differ in a few values of one recipe.
 
-    Args:
-        recipe: Of training.train.
-        epochs: Of each training.
-        space: Name of a value in the recipe -> what is tried for it.
-        method: 'grid', 'tpe' (tree-structured Parzen estimator, Bergstra et al., NIPS 2011) or
-            'random'.
-        trials: Trainings of tpe and random; a grid has as many as it has points.
-        prune: End a training that is worse than the median of the others at the same epoch.
-        seed: Of the choice of values, and of each training if the space does not vary it.
-
+    :param recipe: Of training.train.
+    :param epochs: Of each training.
+    :param space: Name of a value in the recipe -> what is tried for it.
+    :param method: 'grid', 'tpe' (tree-structured Parzen estimator, Bergstra et al., NIPS 2011) or
+        'random'.
+    :param trials: Trainings of tpe and random; a grid has as many as it has points.
+    :param prune: End a training that is worse than the median of the others at the same epoch.
+    :param seed: Of the choice of values, and of each training if the space does not vary it.
     """
 
     recipe: Path

@@ -37,7 +37,7 @@ class Backend(Protocol):
     description: str  # runtime, version, device, precision, threads: for people
 
     def logits(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the logits (classes,) of ``picture``, uint8 (height, width, 3) in BGR."""
+        """Return the logits, (classes,), of ``picture``, uint8 (height, width, 3) in BGR."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """The number of values in a plane."""
+        """Return the number of values in a plane."""
         return math.prod(self.shape) // self.count
 
     def planes(self, values: NDArray) -> NDArray:

@@ -142,7 +142,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """The number of weights and biases."""
+        """Return the number of weights and biases."""
         return sum(tensor.values.size for tensor in self.tensors.values())
 
     @property

@@ -60,7 +60,7 @@ class Table:
 
     @property
     def bits(self) -> int:
-        """What the table itself costs in the file."""
+        """Return what the table itself costs in the file."""
         ends = sum(number_bits(reach, RANGE_ORDER) for reach in (self.below, self.above))
         if not self.rises:
             return ends

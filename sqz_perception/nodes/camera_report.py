@@ -35,7 +35,7 @@ class CameraView:
 
     @property
     def matching(self) -> int:
-        """The publishers that publish what is subscribed to."""
+        """Return the publishers that publish what is subscribed to."""
         return self.publishers[TRANSPORTS[self.transport]]
 
 

@@ -45,7 +45,7 @@ class Loader:
 
     @property
     def path(self) -> Path | None:
-        """The file that is being loaded; None where none is, or where its load was cancelled."""
+        """Return the file that is being loaded; None if none is, or if its load was cancelled."""
         job = self._job
         return job.path if job is not None and not job.outcome.done() else None
 

@@ -72,7 +72,7 @@ class ModelServer:
 
     @property
     def current(self) -> LoadedModel | None:
-        """The model in use; None while the node is not configured."""
+        """Return the model in use; None while the node is not configured."""
         classifier = self._classifier
         return classifier.current if classifier else None
 

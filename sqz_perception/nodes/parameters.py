@@ -153,7 +153,7 @@ class Parameters(Generic[Settings]):
 
     @property
     def _overrides(self) -> dict[str, Parameter]:
-        """What files and command line give: rclpy has no public access to it."""
+        """Return what files and command line give: rclpy has no public access to it."""
         return self._node._parameter_overrides
 
     def _read(self) -> Settings:

@@ -66,7 +66,7 @@ class Announce:
 
     @property
     def count(self) -> int:
-        """The number of chunks."""
+        """Return the number of chunks."""
         return -(-self.length // CHUNK)
 
     def size(self, index: int) -> int:

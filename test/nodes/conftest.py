@@ -55,7 +55,7 @@ def models(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def start(domain: int, tmp_path: Path) -> Iterator[Start]:
-    """Start a node: ``start('classifier_node', model=path, top_k=3)``; ended after the test."""
+    """Start a node, by name and parameters; it is ended after the test."""
     with ExitStack() as stack:
         count = 0
 

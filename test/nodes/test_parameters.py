@@ -49,7 +49,7 @@ class Owner(Node):
 
 @pytest.fixture
 def owner(domain: int) -> Iterator[Callable[..., Owner]]:
-    """Make a node: ``owner('-p', 'rate:=2')``."""
+    """Make a node with ROS arguments such as ``'-p', 'rate:=2'``."""
     context, nodes = Context(), []
 
     def make(*arguments: str) -> Owner:
