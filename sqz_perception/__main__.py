@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from sqz_perception.errors import SqzError
+from sqz_perception.errors import SourceError, SqzError
 from sqz_perception.inference.options import add_runtime, count, runtime
 from sqz_perception.model import file
 from sqz_perception.model.network import Model, multiply_adds
@@ -32,16 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for what failed, 2 for bad arguments."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        code = options.run(options)  # of a command that goes on after an error
         sys.stdout.flush()
     except SqzError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
-    return 0
+    return code or 0
 
 
 def info(options: argparse.Namespace) -> None:
@@ -80,14 +81,20 @@ def verify(options: argparse.Namespace) -> None:
     print('ok')
 
 
-def classify(options: argparse.Namespace) -> None:
+def classify(options: argparse.Namespace) -> int:
     """Print the best classes of each picture."""
     from sqz_perception import pictures
     from sqz_perception.inference import classifier, frames
 
     model = classifier.load(options.model, runtime(options))
+    code = 0
     for path in options.images:
-        picture = frames.fit(pictures.read_picture(path), model.input)
+        try:
+            picture = frames.fit(pictures.read_picture(path), model.input)
+        except SourceError as error:
+            print(f'error: {error}', file=sys.stderr)
+            code = 1
+            continue
         start = time.perf_counter()
         results = model.classify(picture, options.top_k)
         milliseconds = (time.perf_counter() - start) * 1e3
@@ -98,6 +105,7 @@ def classify(options: argparse.Namespace) -> None:
         print(f'{path}  ({milliseconds:.1f} ms, {model.backend.description})')
         for result in results:
             print(f'  {result.score:6.1%}  {result.label}')
+    return code
 
 
 def _facts(model: Model, size: int) -> dict[str, object]:
@@ -142,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
-    def command(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
         added = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
         added.set_defaults(run=run)
         added.add_argument('model', metavar='FILE', help='a .sqz model file')

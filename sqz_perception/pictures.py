@@ -87,7 +87,9 @@ def open_source(text: str) -> Source:
         return _Folder(path)
     if stat.S_ISCHR(kind.st_mode) and os.major(kind.st_rdev) == VIDEO4LINUX:
         return Video(os.fspath(path), f'camera {path}', MAX_PIXELS, (cv2.CAP_V4L2,))
-    _check_regular(path, kind)
+    _check_regular(
+        path, kind, 'give a picture, a folder, a zip, a video or a camera as in /dev/video0'
+    )
     if path.suffix.lower() in SUFFIXES:
         return _Folder(path.parent, [path])
     if zipfile.is_zipfile(path):
@@ -103,7 +105,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a picture's file. Raises SourceError, also for too many bytes."""
     try:
-        _check_regular(path, os.stat(path))
+        _check_regular(path, os.stat(path), 'give the file of a picture')
         with open(path, 'rb') as file:
             return _limited(file.read(MAX_PICTURE_BYTES + 1), path)
     except (OSError, ValueError) as error:
@@ -223,13 +225,11 @@ def _files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _check_regular(path: str | os.PathLike[str], kind: os.stat_result) -> None:
+def _check_regular(path: str | os.PathLike[str], kind: os.stat_result, remedy: str) -> None:
     if not stat.S_ISREG(kind.st_mode):
         what = {stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a socket', stat.S_IFDIR: 'a folder'}
-        raise SourceError(
-            f'{path}: {what.get(stat.S_IFMT(kind.st_mode), "a device, but no camera")}; '
-            'give a picture, a folder, a zip, a video or a camera as in /dev/video0'
-        )
+        found = what.get(stat.S_IFMT(kind.st_mode), 'a device, but no camera')
+        raise SourceError(f'{path}: {found}; {remedy}')
 
 
 def _limited(data: bytes, name: str | os.PathLike[str]) -> bytes:

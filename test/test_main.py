@@ -66,6 +66,20 @@ def test_classify(model: Path, picture: Path) -> None:
     assert len(rows[0]['results']) == 2
 
 
+def test_pictures_that_can_not_be_read_end_none_of_the_others(
+    model: Path, picture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'broken.png').write_bytes(picture.read_bytes()[:-20])
+    arguments = (tmp_path / 'broken.png', '/dev/null', tmp_path, picture)
+    result = run('classify', model, *arguments, '--json')
+    assert result.returncode == 1
+    assert [json.loads(line)['image'] for line in result.stdout.splitlines()] == [str(picture)]
+    broken, device, folder = result.stderr.splitlines()
+    assert broken.startswith(f'error: {tmp_path}/broken.png: a PNG of ')
+    assert device == 'error: /dev/null: a device, but no camera; give the file of a picture'
+    assert folder == f'error: {tmp_path}: a folder; give the file of a picture'
+
+
 @pytest.mark.parametrize('command', ['info', 'verify', 'classify'])
 @pytest.mark.parametrize(
     ('damage', 'message'),
