@@ -1,16 +1,19 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The pictures of a folder or a zip, by name. Nothing is decoded before it is asked for.
+List and read the pictures of a folder or a zip. Nothing is decoded before it is asked for.
 
-This module needs no torch, so that models can be evaluated without it.
+Links and deeper folders are followed. Hidden files, and those that systems leave beside pictures,
+are skipped; any other file that is no picture is named in a warning. This module needs no torch,
+so that models can be evaluated without it.
 """
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,65 +21,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqz_perception.errors import DataError, SourceError
-from sqz_perception.pictures import SUFFIXES, ZIP_ERRORS, decode_picture
+from sqz_perception.pictures import (
+    SUFFIXES,
+    decode_picture,
+    open_zip,
+    read_file,
+    read_member,
+)
+from training.command import warn
 
 T = TypeVar('T')
+SPLITS = ('train', 'val')
+SIDE_FILES = ('__MACOSX', '@eaDir', 'Thumbs.db', 'desktop.ini')  # of macOS, Synology, Windows
+SHOWN = 5  # names in a message
 
 
 class Archive:
     """A folder or a zip of pictures."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """List the pictures. Raise DataError where there are none, or no folder and no zip."""
+        """
+        List the pictures and warn of other files.
+
+        Raise DataError where there are no pictures, or no folder and no zip.
+        """
         self.path = Path(path).expanduser()
         self._zip: zipfile.ZipFile | None = None
+        self._members: dict[str, zipfile.ZipInfo] = {}
         self._opened_by = os.getpid()
-        found = sorted(name for name in self._list() if name.lower().endswith(SUFFIXES))
-        if not found:
+        listed = sorted(self._list())
+        self.names = tuple(name for name in listed if _is_picture(name))
+        # Folders too, which end with a slash: a class may hold nothing else.
+        self._others = tuple(name for name in listed if not _is_picture(name))
+        if not self.names:
             raise DataError(f'{self.path} holds no pictures ({" ".join(SUFFIXES)})')
-        self.names = tuple(found)
+        files = [name for name in self._others if not name.endswith('/')]
+        if files:
+            kinds = Counter(Path(name).suffix or Path(name).name for name in files)
+            found = some([f'{count:,} {kind}' for kind, count in kinds.most_common()])
+            warn(
+                f'{self.path}: left out {len(files):,} files that are no pictures ({found}), the '
+                f'first is {files[0]}; pictures end with {" ".join(SUFFIXES)}'
+            )
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of one file. Raises what ``ZIP_ERRORS`` lists."""
+        """Return the bytes of one picture. Raises SourceError, also for too many."""
         if self._zip is None:
-            return (self.path / name).read_bytes()
+            return read_file(self.path / name)
         # A process that was forked from this one and reads through the same opening would move
         # its place for both.
         if self._opened_by != os.getpid():
             self._zip, self._opened_by = zipfile.ZipFile(self.path), os.getpid()
-        return self._zip.read(name)
+        return read_member(self._zip, self._members[name])
 
-    def picture(self, name: str) -> NDArray[np.uint8] | None:
-        """Decode one picture: uint8 (H, W, 3), BGR; None where that can't be done."""
-        try:
-            return decode_picture(self.read(name), name)
-        except (SourceError, *ZIP_ERRORS):
-            return None
-
-    def decoded(self, name: str) -> NDArray[np.uint8]:
-        """Decode one picture, as ``picture`` does. Raise DataError where that can't be done."""
-        picture = self.picture(name)
-        if picture is None:
-            raise DataError(f"{self.path}: {name} can't be decoded; remove or replace it")
-        return picture
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Decode one picture: uint8 (H, W, 3), BGR. Raises SourceError."""
+        return decode_picture(self.read(name), f'{self.path}: {name}')
 
     def part(self, split: str) -> tuple[str, ...]:
         """Return the pictures that lie under a folder called ``split``, at any depth."""
-        return tuple(name for name in self.names if split in name.split('/')[:-1])
+        return tuple(name for name in self.names if place(name)[:1] == [split])
 
     def classes(self, split: str) -> dict[str, list[str]]:
         """
-        Return class -> its pictures, of ``<split>/<class>/<picture>``, sorted by name.
+        Return class -> its pictures, all below ``<split>/<class>/``, sorted by name.
 
-        Raise DataError where there are none, or one class only.
+        Raise DataError where there are none, one class only, or a class without pictures.
         """
-        found: dict[str, list[str]] = {}
-        for name in self.names:
-            parts = name.split('/')
-            if len(parts) >= 3 and parts[-3] == split:
-                found.setdefault(parts[-2], []).append(name)
+        found = _by_class(split, self.names)
         if not found:
             raise DataError(f'{self.path} has no pictures in {split}/<class>/; sort them so')
+        empty = sorted(_by_class(split, self._others).keys() - found.keys())
+        if empty:
+            raise DataError(
+                f'{self.path}: {split}/{empty[0]} holds no pictures '
+                f'({len(empty)} such folders); put some in, or remove the folder'
+            )
         if len(found) == 1:
             raise DataError(
                 f'{self.path} has one class only in {split}/, {next(iter(found))}; '
@@ -84,16 +104,30 @@ class Archive:
             )
         return dict(sorted(found.items()))
 
-    def _list(self) -> list[str]:
+    def _list(self) -> Iterable[str]:
         if self.path.is_dir():
-            return [p.relative_to(self.path).as_posix() for p in self.path.rglob('*')]
+            return _walk(self.path)
         if not self.path.is_file():
             raise DataError(f'{self.path} does not exist; give a folder or a zip of pictures')
         try:
-            self._zip = zipfile.ZipFile(self.path)
-        except ZIP_ERRORS as error:
-            raise DataError(f'{self.path} is no folder and no readable zip: {error}') from error
-        return self._zip.namelist()
+            self._zip = open_zip(self.path)
+        except SourceError as error:
+            raise DataError(str(error)) from error
+        members = {_plain(member.filename): member for member in self._zip.infolist()}
+        self._members = {name: m for name, m in members.items() if not is_hidden(name)}
+        return self._members
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a part of a path is hidden, or what a system leaves beside pictures."""
+    return any(part.startswith('.') or part in SIDE_FILES for part in name.split('/'))
+
+
+def place(name: str) -> list[str]:
+    """Return the folders that a file lies in, from its split's on; none outside of the splits."""
+    folders = name.split('/')[:-1]
+    first = next((i for i, folder in enumerate(folders) if folder in SPLITS), len(folders))
+    return folders[first:]
 
 
 def evenly(items: Sequence[T], most: int) -> tuple[T, ...]:
@@ -101,3 +135,51 @@ def evenly(items: Sequence[T], most: int) -> tuple[T, ...]:
     if len(items) <= most:
         return tuple(items)
     return tuple(items[i * len(items) // most] for i in range(most))
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few of ``names`` for a message."""
+    more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def _by_class(split: str, names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        where = place(name)
+        if len(where) > 1 and where[0] == split:
+            found.setdefault(where[1], []).append(name)
+    return found
+
+
+def _plain(name: str) -> str:
+    """Return a zip member's name without the backslashes that some programs write."""
+    return name.replace('\\', '/').removeprefix('./')
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Give all that lies below ``root``; folders end with a slash. Raises DataError."""
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [('', frozenset())]
+    while waiting:
+        inside, above = waiting.pop()
+        status = (root / inside).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:  # a link to a folder that it lies in
+            continue
+        for entry in os.scandir(root / inside):
+            name = inside + entry.name
+            if is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                waiting.append((f'{name}/', above | {identity}))
+                yield f'{name}/'
+            elif entry.is_file():
+                yield name
+            else:
+                raise DataError(
+                    f'{root}: {name} is a link to nothing, or no file; repair or remove it'
+                )

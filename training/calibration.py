@@ -67,7 +67,7 @@ def calibration_pictures(
     Raises DataError for a picture that can't be decoded.
     """
     progress = tqdm(names, 'reading', unit=' pictures', disable=None)
-    return np.stack([frames.fit(archive.decoded(name), model.input) for name in progress])
+    return np.stack([frames.fit(archive.picture(name), model.input) for name in progress])
 
 
 def chosen(archive: Archive, most: int) -> tuple[str, ...]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from sqz_perception import atomic
 from sqz_perception.errors import DataError, SqzError
@@ -20,13 +22,23 @@ from sqz_perception.inference.options import count
 from sqz_perception.model import file
 from sqz_perception.model.network import Model
 from training.assemble import DTYPES, Identity
+from training.masking import masked
 
 Row = Mapping[str, Any]  # of a table, by its columns' names
+DEBUG = 'SQZ_DEBUG'  # environment variable; any value asks for tracebacks
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that shows no password of the line that it refuses."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and ``message``, and exit with 2."""
+        super().error(masked(message))
 
 
 def parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:
     """Return the parser of ``python -m <module>``; ``examples`` end its help."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f'python -m {module}',
         description=description,
         epilog=examples,
@@ -38,12 +50,30 @@ def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespa
     """Run ``command`` and return the exit code: 1, and one line on stderr, for what fails."""
     try:
         command(options)
-    except (SqzError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # the edge of every command
+        return failed(error)
     return 0
+
+
+def failed(error: Exception, say: Callable[[str], None] | None = None) -> int:
+    """Print one line for ``error``, which ended a command, by ``say`` or on stderr; return 1."""
+    say = say or (lambda line: print(line, file=sys.stderr))
+    if os.environ.get(DEBUG):
+        say(masked(''.join(traceback.format_exception(error))))
+    text = masked(' '.join(str(error).split()))
+    if isinstance(error, (SqzError, OSError)):
+        say(f'error: {text}')
+    else:
+        say(f'error: {type(error).__name__}: {text}; for the traceback, set {DEBUG}=1')
+    return 1
+
+
+def warn(line: str) -> None:
+    """Print a warning on stderr, once where several processes train together."""
+    if os.environ.get('RANK', '0') == '0':
+        print(f'warning: {line}', file=sys.stderr)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import torch
@@ -20,14 +20,16 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sqz_perception.errors import DataError
+from sqz_perception.errors import DataError, ModelInvalid, SourceError
+from sqz_perception.model.metadata import check_labels
 from training import answers as teacher
 from training.augmentation import Augmentation, Changes, RandomCrop, change, draw, mix_targets
+from training.memory import GIB, free_gib
 from training.order import Share, ShuffleByEpoch, in_batches, part_of
-from training.pictures import Batch, Pictures, Streamed, check_sample, read_split
+from training.pictures import Batch, Packed, Pictures, Streamed, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
-GIB = 2**30
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ class PictureData(LightningDataModule):
         self.augmentation.check(size)
         self.source = SOURCES[source](path)
         self.labels = self.source.labels
+        try:
+            check_labels([*self.labels])
+        except ModelInvalid as error:
+            raise DataError(f'{path}: {error}; rename the folder of the class') from error
         count = len(self.source.split('train'))
         if parts > count:
             raise DataError(
@@ -156,6 +162,11 @@ class PictureData(LightningDataModule):
             for split in SPLITS:
                 check_sample(self.source, split)
         elif not self.splits:
+            if gib > free_gib():
+                raise DataError(
+                    f'{gib:.2g} GiB of pictures exceed the {free_gib():.2g} GiB of free memory; '
+                    f'lower --data.memory_gib, {self.memory_gib:g} now, to stream them'
+                )
             self.splits = {
                 split: read_split(self.source, split, self.size, quiet=not first)
                 for split in SPLITS
@@ -198,11 +209,13 @@ class PictureData(LightningDataModule):
         images, _, numbers = pictures.__getitems__(which)
         return change(images, numbers, changes, pictures.images if self.augmentation.mix else None)
 
-    def on_before_batch_transfer(self, batch: Batch | DataError, dataloader_idx: int) -> Batch:
-        """Raise the DataError that a batch has become."""
-        if isinstance(batch, DataError):
+    def on_before_batch_transfer(
+        self, batch: Batch | Packed | SourceError, dataloader_idx: int
+    ) -> Batch:
+        """Return a batch as tensors. Raises the SourceError that it has become."""
+        if isinstance(batch, SourceError):
             raise batch
-        return batch
+        return batch.batch() if isinstance(batch, Packed) else batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, ...]:
         """
@@ -294,6 +307,6 @@ class PictureData(LightningDataModule):
         return here * count * 3 * self.size**2 / GIB
 
 
-def whole(batch: Batch) -> Batch:
+def whole(batch: T) -> T:
     """Collate nothing: the batch came whole from the data set."""
     return batch

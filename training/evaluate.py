@@ -3,9 +3,10 @@
 """
 Measure a model file on pictures whose class is known, exactly as the robot runs it.
 
-The class of a picture is the name of its folder, one of the model's labels whatever the case, or
-the number that its file's name begins with (0 is the first class). Of a folder or zip with train/
-and val/ only val/ is used.
+The class of a picture is the name of a folder that it lies in, one of the model's labels, or the
+number that its file's name begins with (0 is the first class). Names that differ from a label in
+case or underscores only are accepted where one label alone is meant. Of a folder or zip with
+train/ and val/ only val/ is used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import re
 import sys
 import time
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +32,7 @@ from sqz_perception.inference.backend import BACKENDS
 from sqz_perception.inference.classifier import LoadedModel
 from sqz_perception.inference.options import add_runtime, count, runtime
 from training import command
-from training.archive import Archive, evenly
+from training.archive import Archive, evenly, place, some
 from training.reliability import best_scores, calibration_error, log_probabilities
 
 EXAMPLES = """\
@@ -43,7 +46,6 @@ examples:
   python -m training.evaluate models/cifar10.sqz --images cifar10.zip --reliability scores.png
 """
 TOP = 5
-SHOWN = 5  # names in an error message
 
 
 @dataclass(frozen=True)
@@ -82,20 +84,20 @@ def truth(names: Sequence[str], labels: Sequence[str]) -> list[int]:
 
     Raise DataError naming the folders that are no label, or the first name without a number.
     """
-    folders = {name.split('/')[-2] for name in names if '/' in name}
-    known = {_folded(label): index for index, label in reversed(list(enumerate(labels)))}
-    unknown = sorted(folder for folder in folders if _folded(folder) not in known)
+    known = _Known(labels)
+    found = [known.label(name) for name in names]
+    folders = {_class_folder(name) for name in names if '/' in name}
+    unknown = sorted(
+        {_class_folder(n) for n, i in zip(names, found, strict=True) if i is None and '/' in n}
+    )
     if unknown and len(folders) > 1:
         raise DataError(
             f'{len(unknown)} of {len(folders)} folders are no label of the model: '
-            f'{_some(unknown)}; its labels are {_some(labels)}'
+            f'{some(unknown)}; its labels are {some(labels)}'
         )
-    by_folder = bool(folders) and not unknown
     return [
-        known[_folded(name.split('/')[-2])]
-        if by_folder and '/' in name
-        else _number(name, len(labels))
-        for name in names
+        _number(name, len(labels)) if index is None else index
+        for name, index in zip(names, found, strict=True)
     ]
 
 
@@ -123,7 +125,7 @@ def evaluate(model: LoadedModel, archive: Archive, limit: int = 0) -> Outcome:
     classes = truth(names, model.labels)
     answers, milliseconds = [], []
     for name in tqdm(names, 'evaluating', unit=' pictures', disable=None):
-        picture = archive.decoded(name)
+        picture = archive.picture(name)
         start = time.perf_counter()
         logits = model.backend.logits(frames.fit(picture, model.input))
         milliseconds.append((time.perf_counter() - start) * 1e3)
@@ -244,13 +246,29 @@ def _draw(outcome: Outcome, labels: Sequence[str], options: argparse.Namespace) 
         plots.reliability(outcome.scores, outcome.right, options.reliability)
 
 
+class _Known:
+    """The labels of a model, by name: the exact one first, then one that is spelt alike."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._exact = {label: index for index, label in reversed(list(enumerate(labels)))}
+        times = Counter(map(_folded, labels))
+        self._alike = {_folded(n): i for n, i in self._exact.items() if times[_folded(n)] == 1}
+
+    def label(self, name: str) -> int | None:
+        """Return the class that a folder of the picture ``name`` stands for."""
+        for folder in (*place(name)[1:2], *name.split('/')[:-1]):
+            index = self._exact.get(folder, self._alike.get(_folded(folder)))
+            if index is not None:
+                return index
+        return None
+
+
+def _class_folder(name: str) -> str:
+    return (place(name)[1:2] or name.split('/')[-2:-1])[0]
+
+
 def _folded(label: str) -> str:
-    return label.casefold().replace('_', ' ').strip()
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
+    return unicodedata.normalize('NFC', label).casefold().replace('_', ' ').strip()
 
 
 def _number(name: str, classes: int) -> int:

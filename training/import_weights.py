@@ -46,9 +46,9 @@ TORCHVISION_STD = (58.395, 57.12, 57.375)
 
 
 def read_labels(path: Path, classes: int) -> tuple[str, ...]:
-    """Return the labels in a text file, one a line. Raises ImportFailed."""
+    """Return the labels in a text file, one a line, after a BOM or none. Raises ImportFailed."""
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ImportFailed(f'{path}: {error}; give a text file with one label a line') from error
     labels = tuple(line.strip() for line in lines)

@@ -19,12 +19,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from sqz_perception.errors import DataError
+from sqz_perception.errors import DataError, SourceError
 from training.archive import evenly
 from training.augmentation import RandomCrop
 from training.sources import Source
 
 SAMPLE = 100  # pictures of a split that are decoded before it is streamed
+LONGEST = 8  # times the short side: what is longer is cut before it is scaled
 
 # Pictures uint8 (N, H, W, 3) in RGB order; int64 (N,) each: classes, numbers in the split.
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -53,6 +54,28 @@ class Pictures(Dataset):
         return Pictures(self.images.to(device), self.targets.to(device))
 
 
+@dataclass(frozen=True)
+class Packed:
+    """
+    A batch on its way from a worker: images, targets and numbers, as in ``Batch``.
+
+    Arrays come through a pipe. Tensors would come through /dev/shm, which is 64 MB in a container
+    by default; where it is full, PyTorch waits for ever.
+    """
+
+    arrays: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+
+    def batch(self) -> Batch:
+        """Return it as tensors."""
+        images, targets, which = map(torch.from_numpy, self.arrays)
+        return images, targets, which
+
+    def pin_memory(self) -> Batch:
+        """Return it where a GPU copies it from without waiting; DataLoader calls this."""
+        images, targets, which = (tensor.pin_memory() for tensor in self.batch())
+        return images, targets, which
+
+
 class Streamed(Dataset):
     """One split, each picture decoded when it is asked for: for more than memory holds."""
 
@@ -66,56 +89,56 @@ class Streamed(Dataset):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitems__(self, indices: list[int]) -> Batch | DataError:
+    def __getitems__(self, indices: list[int]) -> Packed | SourceError:
         """Return a whole batch, or the error: one raised in a worker would come with its trace."""
         images = []
         for i in indices:
-            picture = self.source.picture(self.names[i])
-            if picture is None:
-                return unreadable(self.source, [self.names[i]])
+            try:
+                picture = self.source.picture(self.names[i])
+            except SourceError as error:
+                return error
             fitted = self.crop(picture, i) if self.crop else square(picture, self.size)
             images.append(fitted[:, :, ::-1])
-        targets = torch.tensor([self.targets[i] for i in indices])
-        return torch.from_numpy(np.stack(images)), targets, torch.tensor(indices)
+        targets = np.array([self.targets[i] for i in indices], np.int64)
+        return Packed((np.stack(images), targets, np.array(indices, np.int64)))
 
 
 def read_split(source: Source, split: str, size: int, quiet: bool = False) -> Pictures:
     """Decode one split, with a progress bar unless ``quiet``. Raises DataError."""
     listed = source.split(split)
     images = np.empty((len(listed), size, size, 3), np.uint8)
-    broken = []
+    broken: list[SourceError] = []
     bar = tqdm(listed, f'decoding {split}', unit=' pictures', disable=quiet)
     for i, (name, _) in enumerate(bar):
-        picture = source.picture(name)
-        if picture is None:
-            broken.append(name)
-        else:
-            images[i] = square(picture, size)[:, :, ::-1]
-    if broken:
-        raise unreadable(source, broken)
+        try:
+            images[i] = square(source.picture(name), size)[:, :, ::-1]
+        except SourceError as error:
+            broken.append(error)
+    _refuse(broken)
     return Pictures(torch.from_numpy(images), torch.tensor([target for _, target in listed]))
 
 
 def check_sample(source: Source, split: str) -> None:
     """Decode some pictures of a split, taken evenly. Raises DataError."""
-    names = evenly(tuple(name for name, _ in source.split(split)), SAMPLE)
-    broken = [name for name in names if source.picture(name) is None]
+    broken: list[SourceError] = []
+    for name in evenly(tuple(name for name, _ in source.split(split)), SAMPLE):
+        try:
+            source.picture(name)
+        except SourceError as error:
+            broken.append(error)
+    _refuse(broken)
+
+
+def _refuse(broken: list[SourceError]) -> None:
+    if len(broken) > 1:
+        raise DataError(f"{len(broken):,} pictures can't be decoded, the first: {broken[0]}")
     if broken:
-        raise unreadable(source, broken)
-
-
-def unreadable(source: Source, names: list[str]) -> DataError:
-    """Return the error for pictures that can't be decoded."""
-    return DataError(
-        f"{source.path}: {len(names):,} of the pictures can't be decoded, the first is "
-        f'{names[0]}; remove or replace them'
-        if len(names) > 1
-        else f"{source.path}: {names[0]} can't be decoded; remove or replace it"
-    )
+        raise broken[0]
 
 
 def square(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Bring the short side to ``size`` pixels and cut out the middle: (size, size, 3)."""
+    picture = _cut(picture, LONGEST * min(picture.shape[:2]))
     height, width = picture.shape[:2]
     if min(height, width) != size:
         scale = size / min(height, width)
@@ -125,5 +148,10 @@ def square(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
         )
         height, width = picture.shape[:2]
-    top, left = (height - size) // 2, (width - size) // 2
-    return picture[top : top + size, left : left + size]
+    return _cut(picture, size)
+
+
+def _cut(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Return the middle, at most ``longest`` pixels high and wide."""
+    top, left = (max(0, (side - longest) // 2) for side in picture.shape[:2])
+    return picture[top : top + longest, left : left + longest]

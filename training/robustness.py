@@ -130,7 +130,7 @@ def measure(model: LoadedModel, archive: Archive, limit: int = 0) -> Right:
     counts = {change.name: dict.fromkeys(change.strengths, 0) for change in CHANGES}
     bar = tqdm(names, f'{model.name} {model.release}', unit=' pictures', disable=None)
     for number, (name, class_) in enumerate(zip(bar, classes, strict=True)):
-        seen = frames.fit(archive.decoded(name), model.input)
+        seen = frames.fit(archive.picture(name), model.input)
         as_it_is = _answer(model, seen)
         for change, strength in CASES:
             answer = as_it_is

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision import datasets
 
-from sqz_perception.errors import DataError, SourceError
+from sqz_perception.errors import DataError
 from sqz_perception.pictures import read_picture
-from training.archive import Archive
+from training.archive import SPLITS, Archive, place, some
+from training.command import warn
 
-SPLITS = ('train', 'val')
 # What torchvision raises for files that are missing, damaged or not what they should be.
 DATASET_ERRORS = (
     *(OSError, RuntimeError, EOFError, pickle.UnpicklingError),
@@ -42,15 +42,20 @@ class Source(Protocol):
     def split(self, name: str) -> Listed:
         """Return the pictures of a split, always in the same order."""
 
-    def picture(self, name: str) -> NDArray[np.uint8] | None:
-        """Decode one picture: uint8 (H, W, 3), BGR; None where that can't be done."""
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Decode one picture: uint8 (H, W, 3), BGR. Raises SourceError."""
 
 
 class ArchiveSource:
     """A folder or a zip with ``train/<class>/`` and ``val/<class>/``."""
 
     def __init__(self, path: str) -> None:
-        """Raise DataError for a split without pictures and for classes of no training picture."""
+        """
+        Warn of pictures that lie in no class, and of classes without validation pictures.
+
+        Raise DataError for a split or a class folder without pictures, and for classes of no
+        training picture.
+        """
         self._archive = Archive(path)
         self.path, self.picture = self._archive.path, self._archive.picture
         classes = {split: self._archive.classes(split) for split in SPLITS}
@@ -61,6 +66,7 @@ class ArchiveSource:
                 f'{path}: val/ has classes that train/ has not: {", ".join(unknown)}; '
                 'add pictures to train on or remove them'
             )
+        self._warn()
         number = {label: i for i, label in enumerate(self.labels)}
         self._splits = {
             split: [(name, number[label]) for label, names in found.items() for name in names]
@@ -70,6 +76,17 @@ class ArchiveSource:
     def split(self, name: str) -> Listed:
         """Return the pictures of a split, class after class."""
         return self._splits[name]
+
+    def _warn(self) -> None:
+        outside = [name for name in self._archive.names if len(place(name)) < 2]
+        if outside:
+            warn(
+                f'{self.path}: left out {len(outside):,} pictures that lie in no train/<class>/ '
+                f'or val/<class>/: {some(outside)}'
+            )
+        unmeasured = [label for label in self.labels if label not in self._archive.classes('val')]
+        if unmeasured:
+            warn(f'{self.path}: val/ has no pictures of {some(unmeasured)}; add some')
 
 
 class Cifar10Source:
@@ -97,7 +114,7 @@ class Cifar10Source:
         """Return the pictures of a split, named by their number."""
         return self._splits[name]
 
-    def picture(self, name: str) -> NDArray[np.uint8] | None:
+    def picture(self, name: str) -> NDArray[np.uint8]:
         """Return uint8 (32, 32, 3), BGR."""
         split, number = name.split('/')
         return np.asarray(self._sets[split].data[int(number)][:, :, ::-1], np.uint8)
@@ -135,12 +152,9 @@ class ImageNetSource:
         """Return the pictures of a split, by their paths."""
         return self._splits[name]
 
-    def picture(self, name: str) -> NDArray[np.uint8] | None:
-        """Decode the picture at a path: uint8 (H, W, 3), BGR; None where that can't be done."""
-        try:
-            return read_picture(name)
-        except SourceError:
-            return None
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Decode the picture at a path: uint8 (H, W, 3), BGR. Raises SourceError."""
+        return read_picture(name)
 
 
 def distinct(synonyms: Sequence[Sequence[str]], ids: Sequence[str]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from optuna.trial import TrialState
 
 from sqz_perception.errors import SweepInvalid
 from training.interrupt import deferred
+from training.masking import without
 from training.sweep import Range, Sweep, Value
 
 DEATHS = 3  # of its processes, after which a trial without a checkpoint counts as failed
@@ -80,7 +81,7 @@ class Study:
 
         """
         self.sweep, self.folder = sweep, folder
-        self.where = url or str(folder / 'study.log')
+        self.where = without(url, url) if url else str(folder / 'study.log')
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
@@ -88,6 +89,7 @@ class Study:
                 self._open(url)
             except Exception as error:  # whatever a database or a damaged file gives
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                reason = without(reason, url or '')
                 raise SweepInvalid(
                     f'{self.where} holds no study that can be used ({reason}); repair it, or give '
                     'another --storage or --out'
@@ -162,7 +164,7 @@ class Study:
         if url:
             self.storage = optuna.storages.RDBStorage(url)
         else:
-            file = optuna.storages.journal.JournalFileBackend(self.where)
+            file = optuna.storages.journal.JournalFileBackend(str(self.folder / 'study.log'))
             self.storage = optuna.storages.JournalStorage(file)
         self.study = optuna.create_study(
             storage=self.storage,

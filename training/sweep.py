@@ -123,7 +123,7 @@ class Sweep:
 def read(path: Path) -> Sweep:
     """Read a sweep file. Raises SweepInvalid, saying which file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = ' '.join(str(error).split())
         raise SweepInvalid(f'{path} is no YAML: {reason}') from error

@@ -30,8 +30,8 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from sqz_perception.errors import CheckpointInvalid, SqzError
-from training import interrupt, precision, processes
+from sqz_perception.errors import CheckpointInvalid, DataError
+from training import command, interrupt, precision, processes
 from training.architecture import Architecture
 from training.data import PictureData
 from training.export import load_description
@@ -137,6 +137,16 @@ def train(args: ArgsType = None) -> Cli:
 def prepared(args: ArgsType = None, **parser: Any) -> Cli:
     """Return data, network and trainer as the command line, or ``args``, says."""
     torch.set_float32_matmul_precision('high')
+    try:
+        return _cli(args, parser)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            'an option that takes a YAML file was given another one; recipes are given with '
+            '--config, pictures with --data.path, a model file with --model.start'
+        ) from error
+
+
+def _cli(args: ArgsType, parser: dict[str, Any]) -> Cli:
     return Cli(
         Learner,
         PictureData,
@@ -200,18 +210,16 @@ def main() -> int:
     quiet()
     try:
         train()
-    except (SqzError, OSError, MisconfigurationException) as error:
-        processes.report(f'error: {error}')
-        return 1
     except SIGTERMException:  # which would end with 0, as if the run were done
         return _ended_by(signal.SIGTERM)
     except KeyboardInterrupt:
         return _ended_by(signal.SIGINT)
-    except RuntimeError as error:
-        if not processes.lost(error):
-            raise
-        processes.report('error: another process has ended; what it said tells why')
-        return 1
+    except MisconfigurationException as error:
+        return command.failed(DataError(str(error)), processes.report)
+    except Exception as error:  # the edge of the command
+        if isinstance(error, RuntimeError) and processes.lost(error):
+            error = DataError('another training process exited; see its error above')
+        return command.failed(error, processes.report)
     return 0
 
 

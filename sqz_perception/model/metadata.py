@@ -117,7 +117,7 @@ def decode(data: bytes) -> Metadata:
     ranges = document.pop('ranges', None) if isinstance(document, dict) else None
     top = _object(document, 'the metadata', _TOP)
     infos = _unique(_list(top['tensors'], 'tensors', _tensor_info, 2 * MAX_NODES))
-    labels = _distinct(_list(top['labels'], 'labels', _label, MAX_CLASSES))
+    labels = check_labels(top['labels'])
     reaches = _ranges(ranges)
     checked = {
         'name': _name(top['name'], 'name'),
@@ -131,6 +131,11 @@ def decode(data: bytes) -> Metadata:
         'ranges': reaches,
     }
     return Metadata(checked, infos)
+
+
+def check_labels(labels: object) -> tuple[str, ...]:
+    """Return a list of labels as it is. Raises ModelInvalid for what no model file can hold."""
+    return _distinct(_list(labels, 'labels', _label, MAX_CLASSES))
 
 
 _TOP: tuple[str, ...] = (
@@ -344,7 +349,8 @@ def _name(value: object, what: str) -> str:
 
 def _text(value: object, what: str, most: int) -> str:
     if not isinstance(value, str) or len(value) > most or not value.isprintable():
-        raise ModelInvalid(f'{what} is not a printable text of at most {most} characters')
+        shown = f' {value[:40]!a}' if isinstance(value, str) else ''
+        raise ModelInvalid(f'{what}{shown} is not a printable text of at most {most} characters')
     return value
 
 

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +19,11 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 pytest.importorskip('pytorch_lightning')
 
+from torch.utils.data import DataLoader  # noqa: E402
+
+from class_pictures import COLORS, color_members, noisy_picture, png, write_zip  # noqa: E402
 from sqz_perception.errors import DataError  # noqa: E402
+from training import data as data_module  # noqa: E402
 from training.augmentation import change  # noqa: E402
 from training.data import PictureData  # noqa: E402
 
@@ -33,6 +41,11 @@ def prepared(colors: Path, rank: int = 0, processes: int = 1, **settings: Any) -
     return data
 
 
+def batches_of(data: PictureData, loader: DataLoader) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Give the batches of ``loader`` as a trainer gets them."""
+    return (data.on_before_batch_transfer(batch, 0) for batch in loader)
+
+
 @pytest.mark.parametrize('workers', [0, 2])
 def test_pictures_that_memory_can_not_hold_are_streamed(
     colors: Path, capsys: pytest.CaptureFixture, workers: int
@@ -43,10 +56,12 @@ def test_pictures_that_memory_can_not_hold_are_streamed(
     assert '--data.memory_gib' not in capsys.readouterr().err
     streamed = prepared(colors, memory_gib=0, workers=workers)
     assert '0.00024 GiB of pictures are more than --data.memory_gib 0' in capsys.readouterr().err
-    for held, read in zip(memory.val_dataloader(), streamed.val_dataloader(), strict=True):
+    shown = batches_of(streamed, streamed.val_dataloader())
+    for held, read in zip(memory.val_dataloader(), shown, strict=True):
         assert torch.equal(held[0], read[0])
         assert torch.equal(held[1], read[1])
-    batches = list(zip(memory.train_dataloader(), streamed.train_dataloader(), strict=True))
+    shown = batches_of(streamed, streamed.train_dataloader())
+    batches = list(zip(memory.train_dataloader(), shown, strict=True))
     assert len(batches) == 4
     for held, read in batches:
         assert torch.equal(held[1], read[1])  # the order is the same
@@ -60,7 +75,8 @@ def test_a_sample_is_what_the_first_epoch_shows(colors: Path, memory_gib: float)
     data = prepared(colors, erase=8, **how)
     sample = data.sample(5)
     assert torch.equal(sample, data.sample(5))
-    seen = [data.on_after_batch_transfer(batch, 0)[0] for batch in data.train_dataloader()]
+    batches = batches_of(data, data.train_dataloader())
+    seen = [data.on_after_batch_transfer(batch, 0)[0] for batch in batches]
     assert set(pixels(data.sample(1000))) > set(pixels(torch.cat(seen)))  # all but a short batch
     assert len(data.sample(1000)) == 72
     assert set(pixels(sample)) < set(pixels(data.sample(1000)))
@@ -68,11 +84,12 @@ def test_a_sample_is_what_the_first_epoch_shows(colors: Path, memory_gib: float)
 
 
 def test_streamed_pictures_are_cut_anew_in_each_epoch(colors: Path) -> None:
-    loader = prepared(colors, memory_gib=0, workers=1).train_dataloader()
+    data = prepared(colors, memory_gib=0, workers=1)
+    loader = data.train_dataloader()
 
     def epoch(number: int) -> torch.Tensor:
         loader.sampler.set_epoch(number)
-        return torch.cat([images for images, *_ in loader])
+        return torch.cat([images for images, *_ in batches_of(data, loader)])
 
     assert torch.equal(epoch(0), epoch(0))
     assert not torch.equal(epoch(0), epoch(1))
@@ -80,7 +97,7 @@ def test_streamed_pictures_are_cut_anew_in_each_epoch(colors: Path) -> None:
 
 def test_streamed_pictures_are_turned_and_lit_but_not_scaled_again(colors: Path) -> None:
     data = prepared(colors, memory_gib=0, workers=0, zoom=0.5, turn=20.0, light=0.3)
-    batch = next(iter(data.train_dataloader()))
+    batch = next(batches_of(data, data.train_dataloader()))
     images, _ = data.on_after_batch_transfer(batch, 0)
     drawn = data.drawn.changes[batch[2]]
     assert drawn.warp[:, :, 0].norm(dim=1).tolist() == pytest.approx([1] * 16)  # turned only
@@ -121,7 +138,7 @@ def test_the_part_that_is_left_out_is_not_seen(colors: Path, memory_gib: float) 
         colors, memory_gib=memory_gib, parts=3, leave_out=1, mix=1.0 * bool(memory_gib)
     )
     loader = data.train_dataloader()
-    seen = torch.cat([which for *_, which in loader])
+    seen = torch.cat([which for *_, which in batches_of(data, loader)])
     assert len(loader.sampler) == 48
     assert not (seen % 3 == 1).any()
     assert len(seen.unique()) == len(seen) == 48
@@ -140,3 +157,69 @@ def test_more_parts_than_pictures_are_refused(colors: Path) -> None:
     PictureData(str(colors), parts=72, leave_out=71)
     with pytest.raises(DataError, match='has 72 training pictures for 73 parts; choose fewer'):
         PictureData(str(colors), parts=73, leave_out=72)
+
+
+STREAM = """
+import sys
+from types import SimpleNamespace
+from training.data import PictureData
+
+data = PictureData(sys.argv[1], batch_size=36, size=128, memory_gib=0, workers=2)
+data.trainer = SimpleNamespace(global_rank=0, world_size=1, num_devices=1)
+data.setup()
+print(sum(1 for _ in data.train_dataloader()), 'batches')
+"""
+
+
+def test_streamed_batches_need_no_shared_memory(colors: Path) -> None:
+    loader = prepared(colors, memory_gib=0, workers=0).train_dataloader()
+    batch = next(iter(loader))
+    # A tensor would be a name of some bytes here, and its values in /dev/shm.
+    assert len(ForkingPickler.dumps(batch)) > 16 * 3 * 32**2
+
+
+@pytest.mark.slow
+def test_a_streamed_training_does_not_hang_in_a_small_container(colors: Path) -> None:
+    private = ['unshare', '--map-root-user', '--mount', 'sh', '-c']
+    mount = 'mount -t tmpfs -o size=64k tmpfs /dev/shm'
+    try:
+        subprocess.run([*private, mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip('no private mounts here')
+    done = subprocess.run(
+        [*private, f'{mount} && exec "$@"', 'sh', sys.executable, '-c', STREAM, str(colors)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout == '2 batches\n', done.stderr
+
+
+def test_pictures_for_more_than_the_free_memory_are_refused_before_decoding(
+    colors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_module, 'free_gib', lambda: 2e-4)
+    with pytest.raises(DataError, match=r'0.00024 GiB of pictures exceed the 0.0002 GiB of free'):
+        prepared(colors)
+    assert prepared(colors, memory_gib=1e-4).streamed
+
+
+@pytest.mark.parametrize(
+    ('label', 'shown'),
+    [
+        ('snowy\u00a0owl', r'snowy\xa0owl'),
+        ('a\u200cb', r'a\u200cb'),
+        ('a' * 100 + '\u00ad', 'a' * 40),
+    ],
+)
+def test_a_class_that_no_model_file_can_hold_is_refused_before_training(
+    tmp_path: Path, label: str, shown: str
+) -> None:
+    members = color_members(1, 1)
+    members |= {
+        f'{s}/{label}/1.png': png(noisy_picture(COLORS['red'], 0)) for s in ('train', 'val')
+    }
+    with pytest.raises(DataError, match='is not a printable text') as error:
+        PictureData(str(write_zip(tmp_path / 'a.zip', members)))
+    assert shown in str(error.value)
+    assert 'rename the folder' in str(error.value)

@@ -189,7 +189,8 @@ def test_a_gap_after_the_last_entry_is_refused() -> None:
 
 def test_command_writes_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / 'weights.net').write_bytes(NET)
-    (tmp_path / 'labels.txt').write_text('\n'.join(f'class {i}' for i in range(1000)) + '\n')
+    labels = '\r\n'.join(f'class {i}' for i in range(1000)) + '\r\n'
+    (tmp_path / 'labels.txt').write_bytes(b'\xef\xbb\xbf' + labels.encode())  # as Windows writes
     out = tmp_path / 'out.sqz'
     arguments = [
         'deep-compressed',
@@ -204,7 +205,7 @@ def test_command_writes_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert import_weights.main(arguments) == 0
     model = file.read(out)
     assert (model.input.height, model.input.resize, model.input.color) == (227, 256, 'bgr')
-    assert model.labels[7] == 'class 7'
+    assert model.labels[:2] == ('class 0', 'class 1')
     assert model.parameters == 1_248_424
     weight = model.tensors['fire5.expand3x3.weight'].dense()
     np.testing.assert_array_equal(weight, LAYERS['fire5.expand3x3'].weight)

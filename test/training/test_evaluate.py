@@ -53,6 +53,19 @@ def test_a_folder_is_a_label_whatever_its_case() -> None:
     assert truth(['a/Cat/1.png', 'a/DOG/9.png', 'great_white_shark/x.png'], labels) == [2, 1, 0]
 
 
+def test_the_exact_name_of_a_label_comes_first() -> None:
+    labels = ['Polish', 'polish', 'train', 'caf\u00e9', 'Straße']
+    names = ['val/polish/1.png', 'val/Polish/1.png', 'val/train/1.png', 'cafe\u0301/1.png']
+    assert truth([*names, 'STRASSE/1.png'], labels) == [1, 0, 2, 3, 4]
+    with pytest.raises(DataError, match='1 of 2 folders are no label of the model: POLISH;'):
+        truth(['POLISH/1.png', 'train/1.png'], labels)
+
+
+def test_pictures_may_lie_deeper_than_their_class() -> None:
+    names = ['set/val/cat/monday/1.png', 'val/dog/cat/1.png', 'photos/cat/2/1.png']
+    assert truth(names, ['cat', 'dog']) == [0, 1, 0]
+
+
 def test_a_number_is_a_class_where_there_are_no_folders() -> None:
     assert truth(['0000_x.jpg', '2_y.jpg', '01.png'], ['a', 'b', 'c']) == [0, 2, 1]
 
@@ -163,7 +176,7 @@ def test_command_draws(
 @pytest.mark.parametrize(
     ('members', 'message'),
     [
-        ({'0.png': b'broken'}, "0.png can't be decoded"),
+        ({'0.png': b'broken'}, '0.png: '),
         ({'readme.txt': b''}, 'holds no pictures'),
         ({'7.png': PICTURES['000.png']}, 'there is no class 7'),
     ],

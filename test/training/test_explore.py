@@ -232,8 +232,8 @@ def test_a_trial_that_had_ended_when_its_process_died_is_only_recorded(
     line: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = line({RATIO: [0.5]})
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(explore.Study, 'finish', lambda *_: 1 / 0)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(explore.Study, 'finish', lambda *_: sys.exit())
         explore.main(arguments)
     steps = torch.load(tmp_path / 'out' / 'trial_0000' / 'last.ckpt')['global_step']
     assert explore.main(arguments) == 0
@@ -246,8 +246,8 @@ def test_a_damaged_checkpoint_means_to_begin_anew(
     line: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = line({RATIO: [0.5]})
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(explore.Study, 'finish', lambda *_: 1 / 0)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(explore.Study, 'finish', lambda *_: sys.exit())
         explore.main(arguments)
     last = tmp_path / 'out' / 'trial_0000' / 'last.ckpt'
     last.write_bytes(last.read_bytes()[:1000])

@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(odd: Path, tmp_path: 
 def test_a_process_that_ends_alone_ends_the_other(odd: Path, tmp_path: Path) -> None:
     found = errors(torchrun(line(odd, tmp_path, '--trainer.callbacks+=failing.Ends')))
     assert 'error: this process alone ends' in found
-    assert set(found[1:]) <= {'error: another process has ended; what it said tells why'}
+    assert set(found[1:]) <= {'error: another training process exited; see its error above'}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 cifar = pytest.importorskip('torchvision.datasets.cifar')
 
 from class_pictures import COLORS, noisy_picture, png  # noqa: E402
-from sqz_perception.errors import DataError  # noqa: E402
+from sqz_perception.errors import DataError, SourceError  # noqa: E402
 from training.pictures import read_split  # noqa: E402
 from training.sources import (  # noqa: E402
     ArchiveSource,
@@ -38,6 +38,20 @@ def test_a_class_that_is_not_trained_is_refused(archive_of: ArchiveOf) -> None:
     )
     with pytest.raises(DataError, match='classes that train/ has not: c'):
         ArchiveSource(str(path))
+
+
+def test_pictures_and_classes_that_are_not_used_are_named(
+    archive_of: ArchiveOf, capsys: pytest.CaptureFixture
+) -> None:
+    names = ('train/a/1.png', 'train/b/1.png', 'val/a/1.png', 'val/b/1.png')
+    ArchiveSource(str(archive_of(dict.fromkeys(names, GOOD))))
+    assert capsys.readouterr().err == ''
+    names = (*names, 'train/c/1.png', 'train/d.png', 'test/a/1.png')
+    assert ArchiveSource(str(archive_of(dict.fromkeys(names, GOOD)))).labels == ('a', 'b', 'c')
+    outside, unmeasured = capsys.readouterr().err.splitlines()
+    assert 'left out 2 pictures that lie in no train/<class>/ or val/<class>/' in outside
+    assert outside.endswith('test/a/1.png, train/d.png')
+    assert 'val/ has no pictures of c; add some' in unmeasured
 
 
 @pytest.fixture
@@ -95,7 +109,7 @@ def test_imagenet_has_a_name_for_each_class(imagenet: Path) -> None:
 
 def test_an_unreadable_picture_of_imagenet_is_named(imagenet: Path) -> None:
     (imagenet / 'val' / 'n02' / '0.JPEG').write_bytes(b'broken')
-    with pytest.raises(DataError, match=r"n02/0.JPEG can't be decoded"):
+    with pytest.raises(SourceError, match=r'n02/0.JPEG: '):
         read_split(ImageNetSource(str(imagenet)), 'val', 24)
 
 

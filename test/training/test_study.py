@@ -219,3 +219,19 @@ def test_a_storage_that_holds_no_study_is_told_in_one_line(
     with pytest.raises(SweepInvalid, match='holds no study that can be used') as raised:
         opened(url.format(tmp_path) if url else None)
     assert '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'nonsense://me:s3c/r@et@host/study',
+        'nonsense://me:s3c%2Fr%40et@host/study',
+        'sqlite:////nowhere/study.db?password=s3c/r@et',
+        'nonsense:me:s3c/r@et@host',
+    ],
+)
+def test_the_password_of_a_database_is_masked(opened: Open, url: str) -> None:
+    with pytest.raises(SweepInvalid, match='holds no study that can be used') as raised:
+        opened(url)
+    assert 's3c' not in str(raised.value)
+    assert '***' in str(raised.value)

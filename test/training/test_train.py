@@ -152,7 +152,7 @@ def test_a_picture_that_a_worker_can_not_read_is_one_line(
     )
     error = refusal(line, (1,)).strip().splitlines()[-1]
     assert error.startswith('error: ')
-    assert error.endswith("train/red/0003.png can't be decoded; remove or replace it")
+    assert 'broken.zip: train/red/0003.png: ' in error
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,22 @@ def test_wrong_values_are_told_without_a_traceback(
     message: str,
 ) -> None:
     assert message in refusal(arguments(colors, tmp_path, 1, **change))
+
+
+@pytest.mark.parametrize('option', ['--config', '--data', '--model'])
+def test_a_zip_for_a_recipe_is_one_line(colors: Path, refusal: Refusal, option: str) -> None:
+    (error,) = refusal([option, str(colors)], (1,)).strip().splitlines()
+    assert error.endswith(
+        'recipes are given with --config, pictures with --data.path, a model file with '
+        '--model.start'
+    )
+
+
+def test_an_error_that_nobody_listed_is_one_line(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, 'train', lambda: {}['x'])
+    assert refusal([], (1,)) == "error: KeyError: 'x'; for the traceback, set SQZ_DEBUG=1\n"
 
 
 def test_help_shows_examples(
