@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from sqz_perception.inference.classifier import LoadedModel
+from sqz_perception.nodes.messages import text
 
 HARDWARE = socket.gethostname() or 'none'
 
@@ -71,5 +72,5 @@ def camera_task(name: str) -> str:
 
 def status(level: bytes, task: str, message: str, values: dict[str, object]) -> DiagnosticStatus:
     """Return a status with ``values`` as its keys and values."""
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name=task, message=message, values=pairs)
+    pairs = [KeyValue(key=key, value=text(value)) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=task, message=text(message), values=pairs)

@@ -16,6 +16,11 @@ from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionC
 from sqz_perception.inference.classifier import LoadedModel, Result
 
 
+def text(value: object) -> str:
+    """Return ``value`` as a text that a message can hold: file names may hold any bytes."""
+    return str(value).encode('utf-8', 'replace').decode()
+
+
 def classification(header: Header, results: Sequence[Result], class_id: str) -> Classification:
     """Return the results, best first; ``class_id``: by their 'label' or by their 'number'."""
     hypotheses = [
@@ -29,7 +34,7 @@ def vision_info(model: LoadedModel, version: int) -> VisionInfo:
     """Return which model is in use. ``version`` rises with every swap."""
     return VisionInfo(
         method=f'{model.name} release {model.release}',
-        database_location=f'{model.path}#sha256={model.identity}',
+        database_location=text(f'{model.path}#sha256={model.identity}'),
         database_version=version,
     )
 

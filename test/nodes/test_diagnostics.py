@@ -32,12 +32,12 @@ def test_names_and_hardware(node: Node, client: Client) -> None:
     diagnostics = Diagnostics(node)
     client.until(lambda: node.count_subscribers('/diagnostics'), 'the subscription')
     for use_fqn in (False, True):
-        diagnostics.publish([status(DiagnosticStatus.OK, 'model', 'fine', {'a': 1})], use_fqn)
+        diagnostics.publish([status(DiagnosticStatus.OK, 'model', 'a\udcff', {'a': 1})], use_fqn)
     client.until(lambda: len(arrays) == 2, 'both statuses')
     names = [array.status[0].name for array in arrays]
     assert names == ['classifier: model', '/robot1/classifier: model']
     first = arrays[0].status[0]
-    assert first.hardware_id
+    assert (first.message, bool(first.hardware_id)) == ('a?', True)  # no UTF-8, yet published
     assert [(pair.key, pair.value) for pair in first.values] == [('a', '1')]
 
 
