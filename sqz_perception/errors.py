@@ -33,6 +33,7 @@ what was found and what to do about it::
     |   +-- MessageInvalid         bytes that are no message of the update protocol
     |   +-- UpdateUntrusted        metadata whose signatures, versions or dates do not hold
     |   +-- UpdateUnsuitable       a signed release that this robot must not install
+    |   |   +-- UpdateInstalled    it is the release in use
     |   +-- StoreFailed            the folder of models can't be read or written
     +-- SourceError                pictures for the image source that can't be read
     +-- TrainingError              the workstation's side, training/
@@ -164,6 +165,10 @@ class UpdateUntrusted(UpdateError):
 
 class UpdateUnsuitable(UpdateError):
     """The release is signed, but for another model, older, or beyond this package's version."""
+
+
+class UpdateInstalled(UpdateUnsuitable):
+    """The release is the one in use."""
 
 
 class StoreFailed(UpdateError):

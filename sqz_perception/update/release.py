@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqz_perception.errors import UpdateUnsuitable
+from sqz_perception.errors import UpdateInstalled, UpdateUnsuitable
 from sqz_perception.version import VERSION
 
 CUSTOM = 'sqz'  # the key of our fields in a target's custom object
@@ -58,21 +58,23 @@ class Release:
 
 
 def suitable(
-    releases: tuple[Release, ...], model: str, committed: int, failed: frozenset[str]
+    releases: tuple[Release, ...], model: str, in_use: str, floor: int, failed: frozenset[str]
 ) -> Release:
     """
     Return the newest release of ``model``. Raises UpdateUnsuitable where it must not be installed.
 
-    ``committed`` is the number of the release in use, ``failed`` the identities of models whose
-    trial failed on this robot.
+    ``in_use`` is the identity of the model in use, ``floor`` the highest release that was ever
+    committed, ``failed`` the identities of models whose trial failed on this robot.
     """
     own = [release for release in releases if release.model == model]
     if not own:
         others = ', '.join(sorted({release.model for release in releases})) or 'no model'
         raise UpdateUnsuitable(f'the update is for {others}; this robot runs {model}')
     newest = max(own, key=lambda release: release.number)
-    if newest.number <= committed:
-        raise UpdateUnsuitable(f'{newest} is not newer than release {committed}, which is in use')
+    if newest.identity == in_use:
+        raise UpdateInstalled(f'{newest} is in use already')
+    if newest.number <= floor:
+        raise UpdateUnsuitable(f'{newest} is not newer than release {floor}, which was installed')
     if newest.identity in failed:
         raise UpdateUnsuitable(f'{newest} failed its trial here; publish a newer release')
     if newest.requires > VERSION:

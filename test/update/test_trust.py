@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,53 +16,21 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
-from sqz_perception.errors import UpdateUnsuitable, UpdateUntrusted
-from sqz_perception.model import file
+from sqz_perception.errors import UpdateInstalled, UpdateUnsuitable, UpdateUntrusted
 from sqz_perception.update import trust
-from sqz_perception.update.release import Release, suitable
-from sqz_perception.update.trust import LIMITS, Record, pack, unpack, verify
+from sqz_perception.update.release import suitable
+from sqz_perception.update.trust import LIMITS, Record, pack, unpack
 from sqz_perception.version import RELEASED
-from tiny import tiny_model
 
 pytest.importorskip('cryptography', reason='signing needs it')
-from training.publishing.repository import ONLINE, Repository
+from workstation import NAMES, ONLINE, Workstation, workstation
 
-NAMES = ('root-1', 'root-2', 'root-3', *ONLINE)
 YEAR = 365 * 86_400
-
-
-@dataclass
-class Workstation:
-    """A repository with its keys, and the robot's side of the trust."""
-
-    folder: Path
-    keys: dict[str, CryptoSigner]
-    repository: Repository
-    root: bytes = b''
-    record: Record = field(default_factory=Record)
-
-    def publish(self, number: int, name: str = 'tiny') -> dict[str, bytes]:
-        model = replace(tiny_model(release=number, bias=number / 100), name=name)
-        path = self.folder / f'{name}-{number}.sqz'
-        file.write(model, path)
-        base = self.folder / f'{name}-{number - 1}.sqz'
-        self.repository.release(path, [base] if base.exists() else [], self.keys.__getitem__)
-        return self.repository.bundle()
-
-    def check(self, bundle: trust.Bundle, clock: float | None = None) -> tuple[Release, ...]:
-        """Verify as a robot does, and remember what was accepted."""
-        now = time.time() if clock is None else clock
-        record, releases = verify(bundle, self.root, self.record, now, self.folder)
-        self.record = record
-        return releases
 
 
 @pytest.fixture
 def station(tmp_path: Path) -> Workstation:
-    keys = {name: CryptoSigner.generate_ed25519() for name in NAMES}
-    made = Workstation(tmp_path, keys, Repository(tmp_path / 'repository'))
-    made.root = made.repository.create(keys, threshold=2)
-    return made
+    return workstation(tmp_path)
 
 
 def altered(
@@ -89,9 +57,9 @@ def refused(station: Workstation, bundle: trust.Bundle, match: str, clock: float
 
 
 def test_a_release_and_the_next_are_accepted(station: Workstation) -> None:
-    first = suitable(station.check(station.publish(1)), 'tiny', 0, frozenset())
+    first = suitable(station.check(station.publish(1)), 'tiny', '', 0, frozenset())
     assert (first.number, [f.base for f in first.files]) == (1, [''])
-    second = suitable(station.check(unpack(pack(station.publish(2)))), 'tiny', 1, frozenset())
+    second = suitable(station.check(unpack(pack(station.publish(2)))), 'tiny', '', 1, frozenset())
     assert second.way_from(first.identity).path.endswith('.sqd')
     assert second.way_from('0' * 64) == second.whole()
     assert station.check(station.repository.bundle()) == (second,)  # the same again is no attack
@@ -258,16 +226,18 @@ def test_which_release_suits(station: Workstation) -> None:
     station.publish(3)
     releases = station.check(station.publish(7, 'other'))
     ours = next(r for r in releases if r.model == 'tiny')
-    assert suitable(releases, 'tiny', 2, frozenset()) == ours
+    assert suitable(releases, 'tiny', '', 2, frozenset()) == ours
     for model, committed, failed, match in (
         ('third', 0, frozenset(), 'is for other, tiny; this robot runs third'),
         ('tiny', 3, frozenset(), 'is not newer than release 3'),
         ('tiny', 2, frozenset({ours.identity}), 'failed its trial here'),
     ):
         with pytest.raises(UpdateUnsuitable, match=match):
-            suitable(releases, model, committed, failed)
+            suitable(releases, model, '', committed, failed)
+    with pytest.raises(UpdateInstalled):
+        suitable(releases, 'tiny', ours.identity, 3, frozenset())
     with pytest.raises(UpdateUnsuitable, match=r'needs sqz_perception 99\.0'):
-        suitable((replace(ours, requires=(99, 0)),), 'tiny', 0, frozenset())
+        suitable((replace(ours, requires=(99, 0)),), 'tiny', '', 0, frozenset())
 
 
 def test_the_time_of_issue_is_remembered(station: Workstation) -> None:
