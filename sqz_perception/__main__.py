@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -31,6 +32,9 @@ examples:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for what failed, 2 for bad arguments."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # a file name may hold any bytes
     try:
         code = options.run(options)  # of a command that goes on after an error
         sys.stdout.flush()
@@ -42,6 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if options.debug:
+            raise
+        print(
+            f'error: {type(error).__name__}: {" ".join(str(error).split())}; '
+            '--debug shows the traceback, please report it',
+            file=sys.stderr,
+        )
+        return 1
     return code or 0
 
 
@@ -155,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         added.add_argument('model', metavar='FILE', help='a .sqz model file')
         added.add_argument('--json', action='store_true', help='print JSON, one object a line')
+        added.add_argument('--debug', action='store_true', help='show tracebacks')
         return added
 
     command(info)

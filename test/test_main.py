@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sqz_perception.__main__ import main
 from sqz_perception.model import file
 from tiny import LABELS, tiny_model
 
@@ -136,3 +138,25 @@ def test_bad_arguments(model: Path, arguments: list[str], code: int, message: st
 
 def test_help_has_examples() -> None:
     assert 'python -m sqz_perception classify' in run('--help').stdout
+
+
+def test_an_error_that_nobody_expected_is_one_line(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise MemoryError('cannot allocate\n8 GiB')
+
+    monkeypatch.setattr(file, 'read', fail)
+    assert main(['info', str(model)]) == 1
+    expected = 'error: MemoryError: cannot allocate 8 GiB; --debug shows the traceback'
+    assert capsys.readouterr().err.startswith(expected)
+    with pytest.raises(MemoryError):
+        main(['info', str(model), '--debug'])
+
+
+def test_a_file_name_that_is_no_utf8(model: Path, picture: Path) -> None:
+    odd = os.fsencode(picture.parent) + b'/caf\xe9.png'
+    os.rename(picture, odd)
+    result = run('classify', model, os.fsdecode(odd))
+    assert result.returncode == 0, result.stderr
+    assert 'caf\\udce9.png' in result.stdout
