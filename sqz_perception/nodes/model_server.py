@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.lifecycle import LifecycleNode
 from std_srvs.srv import Trigger
@@ -32,13 +32,24 @@ from sqz_perception.resources import default_model
 SLACK = 2.0
 
 
+class Observer(Protocol):
+    """Learns how each frame went, in the thread of the frames."""
+
+    def on_result(self, model: LoadedModel, milliseconds: float) -> None:
+        """Record that ``model`` classified a frame, in ``milliseconds``."""
+
+    def on_error(self, model: LoadedModel, error: Exception) -> None:
+        """Record that the runtime of ``model`` failed on a frame."""
+
+
 class ModelServer:
     """
     The model of a classifier node, from configure to cleanup, with the services that change it.
 
     The worker asks for ``current`` once per frame and reports each outcome with ``on_result`` or
-    ``on_error``. ``trouble`` is the error of the last frame, None after a success. ``frame_rate``
-    returns how many frames per second the cameras deliver together, 0 where that is unknown.
+    ``on_error``, which pass it on to ``observers``. ``trouble`` is the error of the last frame,
+    None after a success. ``frame_rate`` returns how many frames per second the cameras deliver
+    together, 0 where that is unknown.
     """
 
     def __init__(
@@ -57,6 +68,7 @@ class ModelServer:
         self._request: str | None = None  # the value of ``model`` that was last acted on
         self._path: Path | None = None  # of the model in use, also after cleanup
         self.trouble: str | None = None
+        self.observers: list[Observer] = []
         self.group = PairGroup()  # a load blocks no other call
         for name, callback in (
             ('update_model', self._on_update_model),
@@ -131,10 +143,43 @@ class ModelServer:
     def on_result(self, model: LoadedModel, milliseconds: float) -> None:
         """Record that ``model`` classified a frame, in ``milliseconds``."""
         self.trouble = None
+        for observer in self.observers:
+            observer.on_result(model, milliseconds)
 
     def on_error(self, model: LoadedModel, error: Exception) -> None:
         """Record that the runtime of ``model`` failed on a frame."""
         self.trouble = str(error)
+        for observer in self.observers:
+            observer.on_error(model, error)
+
+    def load(self, path: Path) -> LoadedModel:
+        """
+        Return the model at ``path``: verified, compiled, tested, warm and fast enough.
+
+        Blocks until then, but neither the frames nor the other services. Raises SqzError.
+        """
+        model = self._load(path)
+        limit, why = self._limit()
+        if model.milliseconds > limit:
+            raise SwapRefused(
+                f'{path}: takes {model.milliseconds:.1f} ms per frame, {why} allows '
+                f'{limit:.1f} ms; raise max_inference_time to accept it, 0.0 is no limit'
+            )
+        return model
+
+    def swap(self, model: LoadedModel) -> str:
+        """Put ``model`` in use between two frames; return 'old -> new'. Raises SwapRefused."""
+        with self._lock:
+            return self._swapped(self._in_use().swap(model))
+
+    def go_back(self) -> str:
+        """Put the model before in use; return 'old -> new'. Raises SwapRefused."""
+        with self._lock:
+            return self._swapped(self._in_use().rollback())
+
+    def slowest(self) -> float:
+        """Return the longest accepted time per frame in milliseconds, infinite for no limit."""
+        return self._limit()[0]
 
     def _on_update_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._change(response, self._update)
@@ -144,52 +189,57 @@ class ModelServer:
     ) -> Trigger.Response:
         return self._change(response, self._rollback)
 
-    def _change(
-        self, response: Trigger.Response, change: Callable[[Classifier], str]
-    ) -> Trigger.Response:
+    def _change(self, response: Trigger.Response, change: Callable[[], str]) -> Trigger.Response:
         """Answer a service with what ``change`` returns, or with why it failed."""
-        classifier = self._classifier
-        if classifier is None:
-            loading = self._loader.path
-            busy = f'busy: {loading} is being loaded; try again when that is done'
-            missing = 'not configured: configure the node first'
-            return answer(response, False, busy if loading else missing)
+        log = self._node.get_logger()
         try:
-            return answer(response, True, change(classifier))
+            return answer(response, True, change())
+        except (LoadCancelled, SwapRefused) as error:
+            text = self._still_serving(str(error))
+            log.warning(text)
         except Exception as error:
-            cause = (
-                str(error) if isinstance(error, SqzError) else f'{type(error).__name__}: {error}'
-            )
-            text = ' '.join(f'{cause}; still serving {classifier.current}'.split())
-            log = self._node.get_logger()
-            expected = isinstance(error, (LoadCancelled, SwapRefused))
-            (log.warning if expected else log.error)(text)
-            self._node.get_logger().debug(traceback.format_exc())
-            return answer(response, False, text)
+            named = isinstance(error, SqzError)
+            text = self._still_serving(str(error) if named else f'{type(error).__name__}: {error}')
+            log.error(text)
+            log.debug(traceback.format_exc())
+        return answer(response, False, text)
 
-    def _update(self, classifier: Classifier) -> str:
+    def _still_serving(self, problem: str) -> str:
+        current = self.current
+        return ' '.join((f'{problem}; still serving {current}' if current else problem).split())
+
+    def _update(self) -> str:
+        classifier = self._in_use()
         self._request = self._settings.model
         path = model_path(self._request)
-        model = self._load(path)
-        self._check_time(model, classifier.current)
+        model = self.load(path)
         with self._lock:
             if self._classifier is not classifier:
                 raise LoadCancelled(f'{path}: the node was cleaned up during the load')
-            old = classifier.swap(model)
-            return self._swapped(old, model)
+            return self.swap(model)
 
-    def _rollback(self, classifier: Classifier) -> str:
+    def _rollback(self) -> str:
         with self._lock:
+            self._in_use()  # the load of a transition is not cancelled
             cancelled = self._loader.cancel()
             try:
-                old = classifier.rollback()
+                return self.go_back()
             except SwapRefused:
                 if cancelled is None:
                     raise
-                return f'cancelled the load of {cancelled}; still serving {classifier.current}'
-            return self._swapped(old, classifier.current)
+                return f'cancelled the load of {cancelled}; still serving {self.current}'
 
-    def _swapped(self, old: LoadedModel, new: LoadedModel) -> str:
+    def _in_use(self) -> Classifier:
+        """Return the model in use and the one before. Raises SwapRefused where there is none."""
+        classifier, loading = self._classifier, self._loader.path
+        if classifier is not None:
+            return classifier
+        if loading is not None:
+            raise SwapRefused(f'busy: {loading} is being loaded; try again when that is done')
+        raise SwapRefused('not configured: configure the node first')
+
+    def _swapped(self, old: LoadedModel) -> str:
+        new = self._in_use().current
         self._path = Path(new.path)
         self.trouble = None
         self.announce()
@@ -201,15 +251,6 @@ class ModelServer:
         runtime = Runtime(self._settings.backend, self._settings.precision, self._settings.threads)
         return self._loader.load(path, runtime)
 
-    def _check_time(self, model: LoadedModel, current: LoadedModel) -> None:
-        """Raise SwapRefused where ``model`` is too slow to replace ``current``."""
-        limit, why = self._limit(current)
-        if model.milliseconds > limit:
-            raise SwapRefused(
-                f'{model.path}: takes {model.milliseconds:.1f} ms per frame, {why} allows '
-                f'{limit:.1f} ms; raise max_inference_time to accept it, 0.0 is no limit'
-            )
-
     def _warn_if_slow(self, model: LoadedModel) -> None:
         limit = self._settings.max_inference_time
         if 0 < limit < model.milliseconds / 1e3:
@@ -218,13 +259,13 @@ class ModelServer:
                 f'{limit:g} s; use a smaller model or more threads'
             )
 
-    def _limit(self, current: LoadedModel) -> tuple[float, str]:
-        """Return the longest time of one frame in milliseconds, and where it comes from."""
+    def _limit(self) -> tuple[float, str]:
+        """Return the longest time per frame in milliseconds, and what it follows from."""
         limit = self._settings.max_inference_time
         if limit >= 0:
             return 1e3 * limit or math.inf, 'max_inference_time'
-        rate = self._frame_rate()
-        if rate == 0:
+        current, rate = self.current, self._frame_rate()
+        if current is None or rate == 0:
             return math.inf, ''
         slack = SLACK * current.milliseconds
         if slack > 1e3 / rate:

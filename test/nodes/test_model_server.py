@@ -132,7 +132,8 @@ def test_a_configure_that_takes_long_blocks_nothing(
     process = start(GATED, model=models['one'])
     assert state(client) == State.TRANSITION_STATE_CONFIGURING
     assert not transition(client, 'shutdown')
-    assert 'busy' in client.call(Trigger, 'update_model').message
+    for service in ('update_model', 'rollback_model'):
+        assert 'busy' in client.call(Trigger, service).message
     assert not client.set_parameter('classifier', 'backend', 'onnxruntime').successful
     gate.unlink()
     process.wait_for('classifying')
