@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from sqz_perception.inference.options import add_runtime, count, runtime
 from sqz_perception.model import file
 from sqz_perception.model.network import Model, multiply_adds
 
+DEBUG = 'SQZ_DEBUG'  # environment variable; any value asks for tracebacks
 EXAMPLES = """\
 examples:
   python -m sqz_perception info models/cifar10.sqz
@@ -47,13 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if options.debug:
-            raise
-        print(
-            f'error: {type(error).__name__}: {" ".join(str(error).split())}; '
-            '--debug shows the traceback, please report it',
-            file=sys.stderr,
-        )
+        text = ' '.join(f'{type(error).__name__}: {error}'.split())
+        print(f'error: {text}; for the traceback, set {DEBUG}=1', file=sys.stderr)
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
         return 1
     return code or 0
 
@@ -168,7 +167,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         added.add_argument('model', metavar='FILE', help='a .sqz model file')
         added.add_argument('--json', action='store_true', help='print JSON, one object a line')
-        added.add_argument('--debug', action='store_true', help='show tracebacks')
         return added
 
     command(info)
