@@ -93,6 +93,11 @@ class Process:
         """Return the files that the process has mapped into its memory."""
         return Path(f'/proc/{self._process.pid}/maps').read_text()
 
+    def peak_memory(self) -> int:
+        """Return the most memory that the process has had, in KiB."""
+        status = Path(f'/proc/{self._process.pid}/status').read_text()
+        return int(status.split('VmHWM:')[1].split()[0])
+
     def end(self) -> None:
         """End the process in peace if it can be: a killed one leaves its shared memory behind."""
         if self._process.poll() is None:
