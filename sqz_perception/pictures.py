@@ -153,15 +153,50 @@ def read_member(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         raise SourceError(f'{name}: {reason(error)}; pack it again') from error
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a part of a path is hidden, or what a system leaves beside pictures."""
+    return any(part.startswith('.') or part in SIDE_FILES for part in name.split('/'))
+
+
+def is_picture(name: str) -> bool:
+    """Return whether a path is that of a picture, by its suffix."""
+    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
+
+
+def walk(root: Path) -> Iterator[str]:
+    """
+    Give all that lies below a folder and is not hidden; folders end with a slash.
+
+    Links are followed, also where they lead nowhere. Raises SourceError for a folder that can't
+    be read.
+    """
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [('', frozenset())]
+    while waiting:
+        inside, above = waiting.pop()
+        try:
+            status = (root / inside).stat()
+            entries = [entry for entry in os.scandir(root / inside) if not is_hidden(entry.name)]
+        except OSError as error:
+            raise SourceError(f'{root / inside}: {reason(error)}; check the path') from error
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:  # a link to a folder that it lies in
+            continue
+        for entry in entries:
+            name = inside + entry.name
+            if entry.is_dir():
+                waiting.append((f'{name}/', above | {identity}))
+                name += '/'
+            yield name
+
+
 class _Folder:
     """The pictures below a folder, in the order of their names."""
 
     def __init__(self, root: Path, paths: list[Path] | None = None) -> None:
-        try:
-            found = list(_files(root)) if paths is None else paths
-        except OSError as error:
-            raise SourceError(f'{error.filename}: {reason(error)}; check the path') from error
-        self._paths = sorted(p for p in found if p.suffix.lower() in SUFFIXES)
+        if paths is None:
+            self._paths = [root / name for name in sorted(walk(root)) if is_picture(name)]
+        else:
+            self._paths = paths
         self.description = f'{_count(self._paths)} of {root}' if paths is None else str(paths[0])
         if not self._paths:
             raise SourceError(f'{root}: holds no pictures ({" ".join(SUFFIXES)})')
@@ -177,7 +212,7 @@ class _Zip:
     def __init__(self, path: Path) -> None:
         self._file = open_zip(path)
         self._members = sorted(
-            (m for m in self._file.infolist() if _is_picture(m)),
+            (m for m in self._file.infolist() if is_picture(m.filename)),
             key=lambda member: member.filename,
         )
         self.description = f'{_count(self._members)} of {path}'
@@ -195,34 +230,6 @@ class _Zip:
         return decode_picture(
             read_member(self._file, member), f'{self._file.filename}: {member.filename}'
         )
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether a part of a path is hidden, or what a system leaves beside pictures."""
-    return any(part.startswith('.') or part in SIDE_FILES for part in name.split('/'))
-
-
-def _is_picture(member: zipfile.ZipInfo) -> bool:
-    return member.filename.lower().endswith(SUFFIXES) and not is_hidden(member.filename)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Give the files below a folder, each once; links are followed. Raises OSError."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for path in folder.iterdir():
-            if is_hidden(path.name):
-                continue
-            if path.is_dir():
-                waiting.append(path)
-            elif path.is_file():
-                yield path
 
 
 def _check_regular(path: str | os.PathLike[str], kind: os.stat_result, remedy: str) -> None:

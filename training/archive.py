@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,15 +24,17 @@ from sqz_perception.errors import DataError, SourceError
 from sqz_perception.pictures import (
     SUFFIXES,
     decode_picture,
+    is_hidden,
+    is_picture,
     open_zip,
     read_file,
     read_member,
+    walk,
 )
 from training.command import warn
 
 T = TypeVar('T')
 SPLITS = ('train', 'val')
-SIDE_FILES = ('__MACOSX', '@eaDir', 'Thumbs.db', 'desktop.ini')  # of macOS, Synology, Windows
 SHOWN = 5  # names in a message
 
 
@@ -50,9 +52,9 @@ class Archive:
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._opened_by = os.getpid()
         listed = sorted(self._list())
-        self.names = tuple(name for name in listed if _is_picture(name))
+        self.names = tuple(name for name in listed if is_picture(name))
         # Folders too, which end with a slash: a class may hold nothing else.
-        self._others = tuple(name for name in listed if not _is_picture(name))
+        self._others = tuple(name for name in listed if not is_picture(name))
         if not self.names:
             raise DataError(f'{self.path} holds no pictures ({" ".join(SUFFIXES)})')
         files = [name for name in self._others if not name.endswith('/')]
@@ -105,22 +107,27 @@ class Archive:
         return dict(sorted(found.items()))
 
     def _list(self) -> Iterable[str]:
-        if self.path.is_dir():
-            return _walk(self.path)
-        if not self.path.is_file():
-            raise DataError(f'{self.path} does not exist; give a folder or a zip of pictures')
         try:
+            if self.path.is_dir():
+                return self._walk()
+            if not self.path.is_file():
+                raise DataError(f'{self.path} does not exist; give a folder or a zip of pictures')
             self._zip = open_zip(self.path)
-        except SourceError as error:
+        except (OSError, SourceError) as error:
             raise DataError(str(error)) from error
         members = {_plain(member.filename): member for member in self._zip.infolist()}
         self._members = {name: m for name, m in members.items() if not is_hidden(name)}
         return self._members
 
-
-def is_hidden(name: str) -> bool:
-    """Return whether a part of a path is hidden, or what a system leaves beside pictures."""
-    return any(part.startswith('.') or part in SIDE_FILES for part in name.split('/'))
+    def _walk(self) -> list[str]:
+        names = list(walk(self.path))
+        others = (name for name in names if not name.endswith('/') and not is_picture(name))
+        lost = [name for name in others if not (self.path / name).is_file()]
+        if lost:  # a class may be a link to nothing
+            raise DataError(
+                f'{self.path}: {lost[0]} is a link to nothing, or no file; repair or remove it'
+            )
+        return names
 
 
 def place(name: str) -> list[str]:
@@ -143,10 +150,6 @@ def some(names: Sequence[str]) -> str:
     return ', '.join(names[:SHOWN]) + more
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
-
-
 def _by_class(split: str, names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in names:
@@ -159,27 +162,3 @@ def _by_class(split: str, names: Iterable[str]) -> dict[str, list[str]]:
 def _plain(name: str) -> str:
     """Return a zip member's name without the backslashes that some programs write."""
     return name.replace('\\', '/').removeprefix('./')
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Give all that lies below ``root``; folders end with a slash. Raises DataError."""
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [('', frozenset())]
-    while waiting:
-        inside, above = waiting.pop()
-        status = (root / inside).stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:  # a link to a folder that it lies in
-            continue
-        for entry in os.scandir(root / inside):
-            name = inside + entry.name
-            if is_hidden(entry.name):
-                continue
-            if entry.is_dir():
-                waiting.append((f'{name}/', above | {identity}))
-                yield f'{name}/'
-            elif entry.is_file():
-                yield name
-            else:
-                raise DataError(
-                    f'{root}: {name} is a link to nothing, or no file; repair or remove it'
-                )
