@@ -35,8 +35,8 @@ LYING = PNG_START + png_header(8, 8) + struct.pack('>I', 2**32 - 1) + b'IDAT' + 
 FRAMES = {
     'pixels of one bit': ('png', black_png(8192, 8192, 1, GREY), 'oversized'),
     'a lying chunk': ('png', LYING, 'corrupt'),
-    'scans': ('jpeg', progressive_jpeg(1280, 720, 1000), 'unknown_encoding'),
-    'texts': ('png', with_chunks(black_png(64, 64), 900 * TEXT), None),
+    'scans': ('jpeg', progressive_jpeg(640, 480, 1000), 'unknown_encoding'),
+    'texts': ('png', with_chunks(black_png(64, 64), 50 * TEXT), None),
     'passes of 16 bits': ('png', black_png(1448, 1448, 16, COLOUR_ALPHA, interlaced=True), None),
     'a GIF': ('gif', gif_claiming(65535, 65535), 'unknown_encoding'),
     'distances': ('16UC1; compressedDepth png', encoded('.png', MOSAIC), 'unknown_encoding'),
@@ -57,7 +57,7 @@ def test_hostile_frames_take_neither_memory_nor_the_other_camera(
 ) -> None:
     process = start(
         'classifier_node', model=models['one'], transport='compressed', cameras=['bad', 'good'],
-        max_pixels=MAX_PIXELS, **{'diagnostic_updater.period': 0.1},
+        max_pixels=MAX_PIXELS, reliability='reliable', **{'diagnostic_updater.period': 0.1},
     )  # fmt: skip
     arrays = client.collect(DiagnosticArray, '/diagnostics')
     bad, of_bad = client.camera('bad/image/compressed', 'bad/classification', jpeg())
