@@ -84,9 +84,13 @@ class Process:
     def wait(self) -> int:
         return self._process.wait(PATIENCE)
 
+    def send(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Ask the process to end and return its exit code."""
-        self._process.send_signal(how)
+        self.send(how)
         return self.wait()
 
     def libraries(self) -> str:

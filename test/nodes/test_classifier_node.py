@@ -298,17 +298,6 @@ def test_a_configure_that_fails_leaves_nothing_behind(
     assert client.node.count_publishers('front/classification') == 0
 
 
-@pytest.mark.parametrize('after', [0.0, 0.1, 0.2, 0.4, 0.8])
-def test_it_ends_quietly_while_it_still_starts(
-    start: Any, models: Any, client: Client, after: float
-) -> None:
-    process = start('classifier_node', model=models['one'])
-    client.until(lambda: 'rclpy' in process.libraries(), 'its imports to begin')
-    time.sleep(after)
-    assert process.stop() == 0
-    assert 'Traceback' not in process.output
-
-
 @pytest.mark.parametrize(
     'remap', ['__ns:=no good', '__node:=no-good', 'image:=no good', 'nonsense']
 )
