@@ -108,21 +108,24 @@ def _end(node: Any, spinning: threading.Thread | None, code: int) -> None:
     limit = threading.Timer(END_WITHIN, _exit_now, (code,))
     limit.daemon = True
     limit.start()
-    ended = True
-    try:
-        if node is not None:
-            ended = getattr(node, 'stop', lambda: True)()
-        rclpy.try_shutdown()
-        if spinning is not None:
-            spinning.join()
-        if node is not None:
-            node.destroy_node()
-    except Exception as error:
-        get_logger('sqz_perception').debug(f'{type(error).__name__} at the end: {error}')
-    if not ended:
+    ended = _quietly(getattr(node, 'stop', lambda: True))
+    _quietly(rclpy.try_shutdown)
+    if spinning is not None:
+        spinning.join()
+    if node is not None:
+        _quietly(node.destroy_node)
+    if ended is False:
         _exit_now(code)
     limit.cancel()
     _on_signals(signal.SIG_IGN)  # nothing cuts the rest short: under launch, Ctrl-C comes twice
+
+
+def _quietly(step: Callable[[], Any]) -> Any:
+    try:
+        return step()
+    except Exception as error:
+        get_logger('sqz_perception').debug(f'{type(error).__name__} at the end: {error}')
+        return None
 
 
 def _exit_now(code: int) -> None:
