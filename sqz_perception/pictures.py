@@ -153,6 +153,11 @@ def read_member(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         raise SourceError(f'{name}: {reason(error)}; pack it again') from error
 
 
+def plain_name(name: str) -> str:
+    """Return a zip member's name without what some programs write: backslashes and ``./``."""
+    return name.replace('\\', '/').removeprefix('./')
+
+
 def is_hidden(name: str) -> bool:
     """Return whether a part of a path is hidden, or what a system leaves beside pictures."""
     return any(part.startswith('.') or part in SIDE_FILES for part in name.split('/'))
@@ -212,7 +217,7 @@ class _Zip:
     def __init__(self, path: Path) -> None:
         self._file = open_zip(path)
         self._members = sorted(
-            (m for m in self._file.infolist() if is_picture(m.filename)),
+            (m for m in self._file.infolist() if is_picture(plain_name(m.filename))),
             key=lambda member: member.filename,
         )
         self.description = f'{_count(self._members)} of {path}'
@@ -222,7 +227,7 @@ class _Zip:
     def frames(self) -> Iterator[tuple[str, Picture | SourceError]]:
         for member in self._members:
             yield (
-                Path(member.filename).name,
+                Path(plain_name(member.filename)).name,
                 _or_error(partial(self._read, member), member.filename),
             )
 

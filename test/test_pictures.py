@@ -76,6 +76,16 @@ def test_a_zip(folder: Path, tmp_path: Path) -> None:
     assert values(str(path)) == [('a.png', 10), ('b.png', 20), ('c.bmp', 30)]
 
 
+def test_a_zip_as_windows_and_macos_write_it(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'pictures.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name in ('set\\a.png', '.\\b.png', './c.png', '__MACOSX\\set\\a.png', 'set\\._a.png'):
+            entry = zipfile.ZipInfo('x')
+            entry.filename = name
+            archive.writestr(entry, (folder / 'a.png').read_bytes())
+    assert {name for name, _ in values(str(path))} == {'a.png', 'b.png', 'c.png'}
+
+
 def test_links_are_followed_and_hidden_files_left_out(folder: Path, tmp_path: Path) -> None:
     save(tmp_path / 'elsewhere' / 'd.png', 40)
     (folder / 'link').symlink_to(tmp_path / 'elsewhere')

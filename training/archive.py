@@ -27,6 +27,7 @@ from sqz_perception.pictures import (
     is_hidden,
     is_picture,
     open_zip,
+    plain_name,
     read_file,
     read_member,
     walk,
@@ -115,7 +116,7 @@ class Archive:
             self._zip = open_zip(self.path)
         except (OSError, SourceError) as error:
             raise DataError(str(error)) from error
-        members = {_plain(member.filename): member for member in self._zip.infolist()}
+        members = {plain_name(member.filename): member for member in self._zip.infolist()}
         self._members = {name: m for name, m in members.items() if not is_hidden(name)}
         return self._members
 
@@ -157,8 +158,3 @@ def _by_class(split: str, names: Iterable[str]) -> dict[str, list[str]]:
         if len(where) > 1 and where[0] == split:
             found.setdefault(where[1], []).append(name)
     return found
-
-
-def _plain(name: str) -> str:
-    """Return a zip member's name without the backslashes that some programs write."""
-    return name.replace('\\', '/').removeprefix('./')

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import signal
 import sys
@@ -48,8 +49,14 @@ def parser(module: str, description: str, examples: str) -> argparse.ArgumentPar
 
 def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
     """Run ``command`` and return the exit code: 1, and one line on stderr, for what fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # a file name may hold any bytes
     try:
         command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # the edge of every command
