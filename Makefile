@@ -21,7 +21,7 @@ TESTS := ros and not slow
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench lock clean distclean
+.PHONY: help setup demo demo-update test test-slow lint bench lock clean distclean
 
 define SETUP
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
@@ -44,6 +44,10 @@ setup:  ## make the virtual environment that the demo runs in
 demo:  ## classify pictures over ROS 2
 	$(SETUP) demo
 	@$(WITH) python scripts/demo.py $(ARGS)
+
+demo-update:  ## update the model of a running robot over the air
+	$(SETUP) demo
+	@$(WITH) python scripts/demo_update.py
 
 test:  ## run the tests
 	$(SETUP) $(GOAL)

@@ -77,8 +77,14 @@ class Spectator:
 
 
 @contextmanager
-def nodes(options: argparse.Namespace) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run the source and the classifier for the length of the block; end them as Ctrl-C does."""
+def nodes(
+    options: argparse.Namespace, **classifier: Any
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """
+    Run the source and the classifier for the length of the block; end them as Ctrl-C does.
+
+    ``classifier`` has further parameters of the classifier.
+    """
     environment = {**os.environ, **transport_profile(os.environ)}
 
     def start(node: str, **parameters: Any) -> subprocess.Popen[bytes]:
@@ -88,7 +94,7 @@ def nodes(options: argparse.Namespace) -> Iterator[list[subprocess.Popen[bytes]]
         return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 
     running = [
-        start('classifier_node', model=options.model, top_k=3),
+        start('classifier_node', model=options.model, top_k=3, **classifier),
         start(
             'image_source_node', source=options.source, rate=options.rate, wait_for_listener='true'
         ),
@@ -131,7 +137,7 @@ def _save(message: Image, path: Path) -> None:
     cv2.imwrite(str(path), pixels)
 
 
-def _demo_pictures() -> str:
+def demo_pictures() -> str:
     """Return a folder with the demo's pictures, from the package scikit-image."""
     import skimage
 
@@ -156,7 +162,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, default=8, help='how many; 0: until Ctrl-C (8)')
     parser.add_argument('--output', type=Path, default=ROOT / 'demo.png', help='annotated picture')
     options = parser.parse_args()
-    options.source = options.source or _demo_pictures()
+    options.source = options.source or demo_pictures()
     return options
 
 

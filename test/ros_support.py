@@ -62,6 +62,7 @@ class Process:
             'ROS_DOMAIN_ID': str(domain),
             'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
             'PYTHONUNBUFFERED': '1',
+            'ROS_HOME': str(log.parent / 'ros_home'),  # each test has its own store of models
         }
         self._log = log
         with log.open('w') as out:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from sqz_perception.errors import SwapRefused
@@ -50,6 +51,11 @@ class Classifier:
                 self._previous = replaced
             self.swaps += 1
             return replaced
+
+    def previous_is(self, path: str | os.PathLike[str]) -> bool:
+        """Return whether the model before came from ``path``."""
+        previous = self._previous
+        return previous is not None and previous.path == os.fspath(path)
 
     def rollback(self) -> LoadedModel:
         """Go back to the model before; return the one that it replaces. Raises SwapRefused."""

@@ -33,6 +33,7 @@ from sqz_perception.nodes.lifecycle import CALLS, ManagedNode, logged
 from sqz_perception.nodes.model_server import ModelServer, answer
 from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.runner import run
+from sqz_perception.nodes.update_link import UpdateLink
 from sqz_perception.nodes.worker import Worker
 
 STOP_WITHIN = 0.7  # seconds that the end of the process waits for a transition or the worker
@@ -53,6 +54,11 @@ class ClassifierNode(ManagedNode):
             self, ClassifierSettings, lambda: self._configured, self._on_settings
         )
         self._models = ModelServer(self, self._ros_parameters, self._frame_rate)
+        self._updates = UpdateLink(
+            self, lambda: self._settings, self._models, lambda: self._models.current is not None
+        )
+        self._models.updates = self._updates
+        self._models.observers.append(self._updates)
         self._cameras: list[Camera] = []
         self._worker: Worker | None = None
         self._lock = threading.RLock()  # cameras and worker: transitions against diagnostics
@@ -68,7 +74,11 @@ class ClassifierNode(ManagedNode):
             callback_group=self._diagnostics_group,
             clock=steady(),
         )
-        self.create_service(SetBool, '~/enable', self._on_enable, qos_profile=CALLS)
+        for name, callback in (
+            ('~/enable', self._on_enable),
+            ('~/allow_updates', self._on_allow_updates),
+        ):
+            self.create_service(SetBool, name, callback, qos_profile=CALLS)
 
     def start(self) -> bool:
         return super().start() if self._settings.autostart else True
@@ -81,6 +91,7 @@ class ClassifierNode(ManagedNode):
             self._frames_group,
             self._diagnostics_group,
             self._models.group,
+            self._updates.group,
         )
 
     @property
@@ -103,6 +114,7 @@ class ClassifierNode(ManagedNode):
         transport = self._settings.transport
         try:
             self._models.configure()
+            self._updates.start()
             for name in self._camera_names():
                 self._cameras.append(Camera(self, name, transport, self._on_frame))
             warn_of_useless_remap(self, self._cameras)
@@ -146,7 +158,7 @@ class ClassifierNode(ManagedNode):
         """End all work for good, because the process ends; return whether all threads ended."""
         self.ending = True
         self._models.cancel()
-        ended = self.end_transitions(STOP_WITHIN)
+        ended = self.end_transitions(STOP_WITHIN) and self._updates.stop(STOP_WITHIN)
         return self._halt(STOP_WITHIN) and ended and not self._models.loading
 
     def _begin(self) -> None:
@@ -201,7 +213,13 @@ class ClassifierNode(ManagedNode):
         self._enabled = request.data
         return answer(response, True, 'enabled' if request.data else 'disabled')
 
-    # Diagnostics.
+    def _on_allow_updates(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        self._updates.allowed = request.data
+        return answer(response, True, 'updates allowed' if request.data else 'updates held back')
+
+    # What the node says of itself.
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -210,6 +228,7 @@ class ClassifierNode(ManagedNode):
         failure = worker.take_failure() if worker else None
         statuses = [
             model_status(models.current, models.swaps, models.trouble or failure),
+            self._updates.report(),
             *self._camera_statuses(seconds, self._clock_watch.trouble()),
         ]
         self._diagnostics.publish(statuses, self._settings.use_fqn)

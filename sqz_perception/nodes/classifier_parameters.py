@@ -46,6 +46,24 @@ class ClassifierSettings:
     max_inference_time: float = parameter(
         -1.0, 'Longest time per frame in seconds of a model that update_model accepts; negative: '
         'what the cameras allow; 0: no limit', (-1.0, 3600.0), live=True)
+    update_root: str = parameter(
+        '', 'Path of the root document that updates over the air are verified with; read at the '
+        'start. Empty: no updates')
+    update_source: str = parameter(
+        '', 'Folder or HTTP(S) address of a repository of releases that update_model reads',
+        live=True)
+    update_ring: str = parameter(
+        '', 'Rollout ring of this robot; read at the start. Empty: only updates for all')
+    auto_update: bool = parameter(
+        False, 'Activate an update without a call, while ~/allow_updates permits it', live=True)
+    trial_time: float = parameter(
+        30.0, 'Seconds in which the model of an update is watched', (0.0, 86400.0), live=True)
+    store_dir: str = parameter(
+        '', 'Folder of the models that came over the air; read at the start. '
+        'Empty: below ROS_HOME or ~/.ros')
+    allow_unsigned_updates: bool = parameter(
+        False, 'Accept updates without signatures where there is no update_root; for tests only',
+        live=True)
     stale_after: float = parameter(
         0.5, 'Age in seconds from which a classified frame counts as stale', (0.001, 3600.0),
         live=True)

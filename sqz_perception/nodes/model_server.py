@@ -15,7 +15,13 @@ from rclpy.lifecycle import LifecycleNode
 from std_srvs.srv import Trigger
 from vision_msgs.msg import LabelInfo, VisionInfo
 
-from sqz_perception.errors import LoadCancelled, ModelNotFound, SqzError, SwapRefused
+from sqz_perception.errors import (
+    LoadCancelled,
+    ModelNotFound,
+    SqzError,
+    SwapRefused,
+    UpdateError,
+)
 from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import Classifier, LoadedModel
 from sqz_perception.nodes import messages
@@ -25,7 +31,9 @@ from sqz_perception.nodes.latched import Latched
 from sqz_perception.nodes.lifecycle import CALLS
 from sqz_perception.nodes.loader import Loader
 from sqz_perception.nodes.parameters import Parameters
+from sqz_perception.nodes.update_link import UpdateLink
 from sqz_perception.resources import default_model
+from sqz_perception.update.updater import Serving
 
 # How many times as slow as the model in use a new one may be measured, whatever the cameras' rate:
 # a load shares the processor with the frames.
@@ -69,6 +77,7 @@ class ModelServer:
         self._path: Path | None = None  # of the model in use, also after cleanup
         self.trouble: str | None = None
         self.observers: list[Observer] = []
+        self.updates: UpdateLink | None = None  # set by the node once both exist
         self.group = PairGroup()  # a load blocks no other call
         for name, callback in (
             ('update_model', self._on_update_model),
@@ -100,17 +109,38 @@ class ModelServer:
         The model is the one that was in use before cleanup, unless ``model`` has a new value.
         """
         request = self._settings.model
-        path = model_path(request)
-        if self._path is not None and request == self._request:
-            path = self._path
-        model = self._load(path)
+        model = self._load_first(request)
+        path = Path(model.path)
         self._warn_if_slow(model)
         with self._lock:
             for kind, topic in ((VisionInfo, 'vision_info'), (LabelInfo, 'label_info')):
                 self._latched.append(Latched(self._node, kind, topic))
             self._classifier = Classifier(model)
-        self._request, self._path = request, path
+        self._remember(request, path)
         self._log('loaded', model)
+
+    def _load_first(self, request: str) -> LoadedModel:
+        """
+        Load the model that was in use for this request, else the one that it names.
+
+        Raises SqzError where the latter fails.
+        """
+        kept = self.updates.kept(request) if self.updates else []
+        if self._path is not None and request == self._request:
+            kept = [self._path, *kept]
+        for path in kept:
+            try:
+                return self._load(path)
+            except LoadCancelled:
+                raise
+            except SqzError as error:
+                self._node.get_logger().error(f'{error}; loading the one before')
+        return self._load(model_path(request))
+
+    def _remember(self, request: str, path: Path) -> None:
+        self._request, self._path = request, path
+        if self.updates:
+            self.updates.use(path, request)
 
     def release(self) -> None:
         """Undo ``configure``, whole or in part, and cancel the load of an update."""
@@ -172,10 +202,22 @@ class ModelServer:
         with self._lock:
             return self._swapped(self._in_use().swap(model))
 
-    def go_back(self) -> str:
-        """Put the model before in use; return 'old -> new'. Raises SwapRefused."""
+    def go_back(self, path: Path | None = None) -> str:
+        """
+        Put the model before in use, or an earlier one at ``path``; return 'old -> new'.
+
+        Raises SqzError.
+        """
         with self._lock:
-            return self._swapped(self._in_use().rollback())
+            classifier = self._in_use()
+            if path is None or classifier.previous_is(path):
+                return self._swapped(classifier.rollback())
+        return self.swap(self._load(path))
+
+    def serving(self) -> Serving:
+        """Return the model in use, as updates name it."""
+        model = self._in_use().current
+        return Serving(model.name, model.release, model.identity, Path(model.path))
 
     def slowest(self) -> float:
         """Return the longest accepted time per frame in milliseconds, infinite for no limit."""
@@ -209,25 +251,28 @@ class ModelServer:
         return ' '.join((f'{problem}; still serving {current}' if current else problem).split())
 
     def _update(self) -> str:
-        classifier = self._in_use()
-        self._request = self._settings.model
-        path = model_path(self._request)
+        classifier, request = self._in_use(), self._settings.model
+        if self.updates and request == self._request and (change := self.updates.update()):
+            return change
+        self._request = request
+        path = model_path(request)
         model = self.load(path)
         with self._lock:
             if self._classifier is not classifier:
                 raise LoadCancelled(f'{path}: the node was cleaned up during the load')
-            return self.swap(model)
+            change = self.swap(model)
+        self._remember(request, path)
+        return change
 
     def _rollback(self) -> str:
-        with self._lock:
-            self._in_use()  # the load of a transition is not cancelled
-            cancelled = self._loader.cancel()
-            try:
-                return self.go_back()
-            except SwapRefused:
-                if cancelled is None:
-                    raise
-                return f'cancelled the load of {cancelled}; still serving {self.current}'
+        self._in_use()  # the load of a transition is not cancelled
+        cancelled = self._loader.cancel()
+        try:
+            return self.updates.go_back() if self.updates else self.go_back()
+        except (SwapRefused, UpdateError):
+            if cancelled is None:
+                raise
+            return f'cancelled the load of {cancelled}; still serving {self.current}'
 
     def _in_use(self) -> Classifier:
         """Return the model in use and the one before. Raises SwapRefused where there is none."""

@@ -8,6 +8,7 @@ The models of one robot on disk, and which of them is in use.
     state.0, state.1      the state, twice: the older slot is replaced, so one is always whole
     models/IDENTITY.sqz   models that came over the air
     scratch/              emptied at each start
+    lock                  held while a process uses the folder
 
 Every change of the state is one durable replacement of a slot; models are on the disk before a
 state names them and removed after no state does. So a power cut at any moment leaves the old state
@@ -17,6 +18,7 @@ or the new one. A model on trial at a start means that its trial was cut short: 
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import shutil
@@ -24,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqz_perception import atomic
 from sqz_perception.errors import StoreFailed
@@ -70,6 +72,7 @@ class Store:
         self.scratch = root / 'scratch'
         self.state = State()
         self.problem = ''
+        self._held: IO[bytes] | None = None
 
     def open(self) -> str:
         """
@@ -79,6 +82,7 @@ class Store:
         """
         with _named(self.root):
             self.models.mkdir(parents=True, exist_ok=True)
+            self._lock()
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir()
         self.state = self._newest()
@@ -87,6 +91,24 @@ class Store:
             self.end_trial()
         self.collect()
         return ended
+
+    def close(self) -> None:
+        """Let another process use the folder."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _lock(self) -> None:
+        self.close()
+        held = open(self.root / 'lock', 'wb')  # noqa: SIM115
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            raise StoreFailed(
+                f'{self.root}: another process uses it; give each node a store_dir of its own'
+            ) from None
+        self._held = held
 
     def path(self, name: str) -> Path:
         """Return the file of a model that the state names."""

@@ -59,8 +59,12 @@ class Host(Protocol):
     def swap(self, model: Any) -> str:
         """Put a loaded model in use; return 'old -> new'."""
 
-    def go_back(self) -> str:
-        """Put the model before in use again; return 'old -> new'. Raises SqzError."""
+    def go_back(self, path: Path | None) -> str:
+        """
+        Put a model in use again that was before: the one at ``path``, None for the last.
+
+        Return 'old -> new'. Raises SqzError.
+        """
 
     def slowest(self) -> float:
         """Return the longest acceptable median time of a frame, in milliseconds."""
@@ -178,11 +182,15 @@ class Updater:
     def go_back(self, why: str) -> str:
         """End the trial, if there is one, and use the model before. Raises SqzError."""
         trial, self._trial = self._trial, None
-        change = self._host.go_back()
         if trial is None:
+            previous = self._store.state.previous
+            if not previous:
+                raise UpdateError('there is no earlier model; name one in model and update')
+            change = self._host.go_back(self._store.path(previous))
             self._store.roll_back()
             self._say('rolled back', change)
             return change
+        change = self._host.go_back(None)
         self._fail('rolled back', f'{trial.release}: {why}; {change}', State.ROLLED_BACK)
         self._store.end_trial()
         return change
@@ -248,8 +256,10 @@ class Updater:
         assert wanted is not None
         self._say('verifying', f'{release} has arrived')
         if wanted.base:
-            data = file.encode(delta.apply(file.read(self._host.serving().path), data))
-        model = file.decode(data)
+            model = delta.apply(file.read(self._host.serving().path), data)
+            data = file.encode(model, plain=True)  # coding it again would take seconds
+        else:
+            model = file.decode(data)
         named = file.identity(model), model.name, model.release
         if named != (release.identity, release.model, release.number):
             raise ModelCorrupt(f'the file is {model.name} release {model.release}, not {release}')

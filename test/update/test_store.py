@@ -23,8 +23,10 @@ RECORD = Record(b'root', {'targets': b'{}'}, {'targets': 3}, ('key',), 7.0)
 
 
 def opened(root: Path) -> Store:
+    """Return the store as a process finds it that starts after another has ended."""
     store = Store(root)
     store.open()
+    store.close()
     return store
 
 
@@ -56,6 +58,7 @@ def test_a_trial_that_a_crash_ended_goes_back_and_is_remembered(tmp_path: Path) 
     store.begin_trial(NEW)
     again = Store(tmp_path)
     assert again.open() == NEW
+    again.close()
     assert (again.state.current, again.state.trial) == (OLD, '')
     assert again.state.failed == (NEW,)
     assert not again.holds(NEW)
@@ -269,6 +272,15 @@ def test_a_disk_that_fails_changes_nothing(
     assert store.state == before
     monkeypatch.undo()
     assert opened(tmp_path).state == before
+
+
+def test_two_processes_do_not_share_a_store(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.open()
+    with pytest.raises(StoreFailed, match='give each node a store_dir of its own'):
+        Store(tmp_path).open()
+    first.close()
+    opened(tmp_path)
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class Robot:
 
     def start(self) -> str:
         """Start as after a reboot; return the identity of a model whose trial was cut short."""
+        self.store.close()
         ended = self.store.open()
         if not self.store.state.current:
             self.store.use(str(self.path), '')
@@ -84,10 +85,10 @@ class Robot:
         self.used.append(model)
         return f'{self.used[-2][0].release} -> {model[0].release}'
 
-    def go_back(self) -> str:
-        if len(self.used) < 2:
-            raise SwapRefused('no model was in use before this one')
+    def go_back(self, path: Path | None) -> str:
         gone = self.used.pop()
+        if path is not None:
+            self.used = [self.read(path)]
         return f'{gone[0].release} -> {self.release}'
 
     def slowest(self) -> float:
@@ -225,6 +226,8 @@ def test_rollback_needs_no_download(station: Workstation, robot: Robot) -> None:
     robot.updater.activate(push.now)
     push.run(TRIAL + 1, until='committed')
     assert robot.updater.go_back('asked for') == '2 -> 1'
+    with pytest.raises(UpdateError, match='there is no earlier model'):
+        robot.updater.go_back('asked for')
     robot.start()
     assert robot.release == 1
     assert Push(station, robot).run(10) == 'refused'

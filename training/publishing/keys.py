@@ -74,3 +74,17 @@ def passphrase(*, new: bool = False) -> str:
     if new and len(given) < LEAST:
         raise UpdateError(f'the passphrase has fewer than {LEAST} characters; choose a longer one')
     return given
+
+
+class Keys:
+    """The keys in a folder, by name; the passphrase is asked for once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._secret: str | None = None
+
+    def __call__(self, name: str) -> CryptoSigner:
+        """Return the key of that name. Raises UpdateError."""
+        if self._secret is None:
+            self._secret = passphrase()
+        return load(self._folder / f'{name}{SUFFIX}', self._secret)
