@@ -78,6 +78,43 @@ def test_colcon_test_finds_the_tests(workspace: Path) -> None:
     ]
 
 
+@pytest.mark.ros
+def test_colcon_test_passes_where_training_is_not_installed(workspace: Path) -> None:
+    root, venv = workspace / 'src' / NAME, workspace / 'src' / NAME / '.venv'
+    names = ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH', 'VIRTUAL_ENV')
+    clean = ('env', *(word for name in names for word in ('-u', name)))
+    run(*clean, sys.executable, root / 'scripts' / 'setup_env.py', 'test', folder=root)
+    # No dependency of package.xml brings these.
+    run(
+        venv / 'bin' / 'pip',
+        'uninstall',
+        '-y',
+        'pydocstyle',
+        'pytest-xdist',
+        'scikit-image',
+        'scipy',
+        'uv',
+        folder=root,
+    )
+    colcon = 'colcon build && colcon test --return-code-on-test-failure'
+    run(*clean, 'bash', '-c', f'source {venv}/setup.bash && {colcon}', folder=workspace)
+
+
+@pytest.mark.parametrize(
+    'tools',
+    [('pytest==6.2.5', 'hypothesis==6.36.0'), ('pytest==7.4.4', 'hypothesis==6.98.15')],
+    ids=['Ubuntu 22.04', 'Ubuntu 24.04'],
+)
+def test_the_tests_are_collected_by_what_ubuntu_has(
+    tools: tuple[str, ...], tmp_path: Path
+) -> None:
+    pip = (sys.executable, '-m', 'pip', 'install', '--quiet', '--target', tmp_path)
+    run(*pip, *tools, folder=tmp_path)
+    collect = (sys.executable, '-m', 'pytest', '--collect-only', '--quiet', '-W', 'ignore')
+    path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
+    run(*collect, folder=ROOT, PYTHONPATH=path, PYTEST_DISABLE_PLUGIN_AUTOLOAD='1')
+
+
 def test_pip_installs_a_command_line_that_needs_no_ros(workspace: Path) -> None:
     python = workspace / 'venv' / 'bin' / 'python'
     run(sys.executable, '-m', 'venv', workspace / 'venv', folder=workspace)
