@@ -34,7 +34,6 @@ MARKERS = 'osD^vP*X'  # of groups, so that they differ without colour too
 NUMBERED = 20  # classes at most of a confusion with a number in each cell
 NAMED = 60  # classes at most whose names fit beside the axes
 LABELLED = 30  # points at most that all have a label; of more, those of the front
-JOINED = 8  # different values at most that are joined by a line, or told apart by colour
 
 
 @dataclass(frozen=True)
@@ -144,39 +143,6 @@ def front(points: Sequence[Point]) -> list[Point]:
         if not best or point.accuracy > best[-1].accuracy:
             best.append(point)
     return best
-
-
-def by_parameter(
-    rows: Sequence[Mapping[str, Any]],
-    names: Sequence[str],
-    path: Path,
-    *,
-    continuous: Sequence[str] = (),
-    logarithmic: Sequence[str] = (),
-) -> Figure:
-    """
-    Draw val/top1 of ``rows``, 0 to 1, against each of the parameters ``names``.
-
-    The few values of one that is not continuous are joined by their means; of two parameters
-    each colours the other's points.
-    """
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
-    figure = _figure(4.2 * columns + 0.8, 3.4 * lines)
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    few = [n for n in names if n not in continuous and len(_values(rows, n)) <= JOINED]
-    for axes in grid.flat[len(names) :]:
-        axes.remove()
-    for axes, name in zip(grid.flat, names, strict=False):
-        other = next((other for other in few if other != name and len(names) == 2), None)
-        axes.set_xscale('log' if name in logarithmic else 'linear')
-        _against(axes, rows, name, other, joined=name in few)
-        axes.set_xlabel(name)
-        axes.grid(alpha=0.3)
-        axes.set_axisbelow(True)
-    for axes in grid[:, 0]:
-        axes.set_ylabel('validation top-1, %')
-    return _saved(figure, path)
 
 
 def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> Figure:
@@ -304,46 +270,6 @@ def _count_ticks(axes: Any, values: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(EngFormatter(sep=''))
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    """Return the different values of a parameter in the order of an axis."""
-    values = list(dict.fromkeys(row[name] for row in rows))
-    return sorted(values) if _numbers(values) else sorted(values, key=str)
-
-
-def _numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-
-
-def _against(
-    axes: Any, rows: Sequence[Mapping[str, Any]], name: str, other: str | None, joined: bool
-) -> None:
-    """Draw one panel of ``by_parameter``, a colour for each value of ``other``."""
-    values = _values(rows, name)
-    at = {value: value if _numbers(values) else i for i, value in enumerate(values)}
-    if joined or not _numbers(values):
-        axes.set_xticks(list(at.values()), [_short(str(value)) for value in values])
-        axes.margins(x=0.15)
-    elif axes.get_xscale() == 'linear':
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-    for i, group in enumerate(_values(rows, other) if other else [None]):
-        own = [row for row in rows if other is None or row[other] == group]
-        label = None if other is None else str(group)
-        x, y = [at[row[name]] for row in own], [100 * row['val/top1'] for row in own]
-        axes.scatter(x, y, color=f'C{i}', marker=MARKERS[i % len(MARKERS)], label=label, zorder=3)
-        if joined:
-            there = sorted(set(x))
-            means = [np.mean([v for u, v in zip(x, y, strict=True) if u == t]) for t in there]
-            axes.plot(there, means, color=f'C{i}', alpha=0.5)
-    if other:
-        axes.legend(
-            title=other.split('.')[-1],
-            ncols=4,
-            loc='lower center',
-            bbox_to_anchor=(0.5, 1),
-            frameon=False,
-        )
 
 
 def _short(label: str, most: int = 24) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import fake_train
 from class_pictures import color_members, write_zip
 from tiny_runs import Refusal
 
@@ -88,6 +90,20 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> R
         return said
 
     return of
+
+
+@pytest.fixture
+def fake_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let studies run test/fake_train.py, which takes no time, in the place of training.train."""
+    from training.experiments import engine, runs
+
+    net = SimpleNamespace(net=None, description={'size': 32})
+    monkeypatch.setattr(runs, 'COMMAND', (sys.executable, fake_train.__file__))
+    monkeypatch.setattr(runs, 'load', lambda _: net)
+    monkeypatch.setattr(runs, 'load_description', lambda _: None)
+    monkeypatch.setattr(runs, 'measure', lambda *_: SimpleNamespace(parameters=7, macs=9))
+    monkeypatch.setattr(runs, 'POLL', 0.02)
+    monkeypatch.setattr(engine, 'POLL', 0.02)
 
 
 @pytest.fixture

@@ -162,40 +162,6 @@ def test_a_confusion_without_pictures_is_blank(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / 'confusion.png')) is not None
 
 
-def test_each_parameter_has_a_panel_and_colours_the_other(tmp_path: Path) -> None:
-    rows = [
-        {'model.ratio': ratio, 'model.bypass': bypass, 'val/top1': 0.5 + ratio / 10}
-        for ratio in (0.25, 0.5)
-        for bypass in ('simple', 'none')
-    ]
-    figure = plots.by_parameter(rows, ['model.ratio', 'model.bypass'], tmp_path / 'by.png')
-    assert_png(figure, tmp_path / 'by.png')
-    ratio, bypass = figure.axes
-    assert ratio.get_xlabel() == 'model.ratio'
-    assert [text.get_text() for text in ratio.get_legend().get_texts()] == ['none', 'simple']
-    np.testing.assert_allclose(ratio.lines[0].get_xydata(), [[0.25, 52.5], [0.5, 55]])
-    assert [text.get_text() for text in bypass.get_xticklabels()] == ['none', 'simple']
-    assert [len(dots.get_offsets()) for dots in bypass.collections] == [2, 2]
-
-
-def test_many_values_are_points_on_a_logarithmic_axis(tmp_path: Path) -> None:
-    rows = [
-        {'rate': 10.0**-i, 'seed': i % 3, 'other': i, 'val/top1': i / 20} for i in range(1, 13)
-    ]
-    figure = plots.by_parameter(
-        rows,
-        ['rate', 'seed', 'other', 'rate'],
-        tmp_path / 'by.png',
-        continuous=['rate'],
-        logarithmic=['rate'],
-    )
-    assert len(figure.axes) == 4
-    assert figure.axes[0].get_xscale() == 'log'
-    assert not figure.axes[0].lines
-    assert len(figure.axes[1].lines) == 1  # through the means of the three seeds
-    assert figure.axes[1].lines[0].get_ydata()[0] == pytest.approx(5 * (3 + 6 + 9 + 12) / 4)
-
-
 def test_reliability_has_a_bar_for_each_score(tmp_path: Path) -> None:
     scores = np.array([0.3, 0.31, 0.99, 1.0, 0.98, 0.97])
     right = np.array([True, False, True, True, True, False])
