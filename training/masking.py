@@ -8,7 +8,7 @@ import re
 from urllib.parse import unquote
 
 MASK = '***'
-USER = re.compile(r'(:(?://)?[^\s:/@]*:)\S*@')  # a password may hold @ and / itself
+USER = re.compile(r'([:/]/*[^\s:/@]*:)\S*@')  # a password may hold @ and / itself
 OPTION = re.compile(r'(?i)((?:password|passwd|pwd)=)[^&\s\'"]+')
 
 
@@ -24,7 +24,7 @@ def masked(text: str) -> str:
 
 def without(text: str, url: str) -> str:
     """Return ``text`` without the password of ``url``, by itself or in it, and those of others."""
-    found = re.search(r':(?://)?[^:/@]*:(.*)@', url, re.DOTALL)
+    found = re.search(r'[:/]/*[^:/@]*:(.*)@', url, re.DOTALL)
     if found and found[1]:
         for secret in (found[1], unquote(found[1])):
             text = text.replace(f':{secret}@', f':{MASK}@').replace(secret, MASK)

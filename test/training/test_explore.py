@@ -125,10 +125,11 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(line: Command, tmp_path
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
     said = (tmp_path / 'error').read_text()
     assert said == 'interrupted; give the same command again to continue\n'
-    assert explore.main(line({RATE: [0.5]}, epochs=1)) == 1  # other settings
+    assert explore.main(line({RATE: [0.5]})) == 0
+    assert last.read_text() == str(last)  # it went on from its own checkpoint
     (tmp_path / 'out' / 'study.db').unlink()
-    assert explore.main(line({RATE: [0.5]}, epochs=1)) == 0
-    assert not last.read_text()  # another study does not go on from it
+    assert explore.main(line({RATE: [0.5]})) == 0
+    assert not last.read_text()  # another study begins anew
 
 
 def test_a_real_training_is_measured(line: Command, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from pathlib import Path
 from training.experiments import storage
 from training.experiments.engine import Point, Study
 storage.HEARTBEAT, storage.GRACE = 1, 2
-folder, url = Path(sys.argv[1]), sys.argv[2] or None
+folder, url = Path(sys.argv[1]), sys.argv[2]
 def train(task):
     task.folder.mkdir(exist_ok=True)
     while not (folder / 'go').exists() and not task.stop.is_set():
@@ -74,7 +74,7 @@ def run(study: Study, train: engine.Train = accuracy, **more: Any) -> list[str]:
     return [row['state'] for row in study.rows()]
 
 
-def start(folder: Path, url: str = '') -> subprocess.Popen[str]:
+def start(folder: Path, url: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, '-c', WORKER, str(folder), url],
@@ -185,9 +185,8 @@ def test_a_trial_that_others_took_over_is_left_to_them(opened: Open) -> None:
     assert run(opened(), suspended) == ['waiting'] * 4
 
 
-@pytest.mark.parametrize('url', ['', 'sqlite:///{}/a.db'])
-def test_whoever_is_left_finishes_what_a_killed_process_began(tmp_path: Path, url: str) -> None:
-    folder, url = tmp_path / 'study', url.format(tmp_path)
+def test_whoever_is_left_finishes_what_a_killed_process_began(tmp_path: Path) -> None:
+    folder, url = tmp_path / 'study', f'sqlite:///{tmp_path}/a.db'
     killed, other = start(folder, url), start(folder, url)
     while len([*folder.glob('p*')]) < 2:
         assert other.poll() is None, other.communicate()
@@ -197,7 +196,7 @@ def test_whoever_is_left_finishes_what_a_killed_process_began(tmp_path: Path, ur
     output, error = other.communicate(timeout=600)
     assert other.returncode == 0, error
     assert killed.wait() == -signal.SIGKILL
-    rows = Study(folder, POINTS, None, url or None).rows()
+    rows = Study(folder, POINTS, None, url).rows()
     assert [row['state'] for row in rows] == ['complete'] * 4
     assert output.count('top-1 50.00 %') in (3, 4)
     assert 'Traceback' not in error

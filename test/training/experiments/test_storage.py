@@ -27,6 +27,7 @@ from training.masking import masked, without
         'nonsense',
         'nonsense://sweeps:hunter2@host/study',
         'postgresql//sweeps:hunter2@host/study',
+        'postgresql:/sweeps:hun/ter2@host/study',
         'postgresql+none://sweeps:hunter2@host/study',
         'postgresql://sweeps:hunter2@host:port/study',
         'sqlite://sweeps:hunter2@host/study',
