@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.executors import TimeoutException
 from rclpy.node import Node
 
-from sqz_perception.nodes.executor import OnceExecutor
+from sqz_perception.nodes.executor import OnceExecutor, PairGroup
 
-GROUP = ReentrantCallbackGroup()
+GROUP = PairGroup()
 
 
 @pytest.fixture
