@@ -33,8 +33,9 @@ class Loader:
                 raise SwapRefused(
                     f'busy: {self.path} is being loaded; try again when that is done'
                 )
-            job = self._job = _Job(path, runtime, self._job)
+            job = _Job(path, runtime, self._job)
             job.start()
+            self._job = job
         try:
             model = job.outcome.result()
         except CancelledError as error:
