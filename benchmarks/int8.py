@@ -65,7 +65,7 @@ def ours(model: Model) -> dict[str, Backend]:
     found = {}
     for precision in PRECISIONS:
         try:
-            found[precision], _ = classifier.build(model, Runtime('openvino', precision, THREADS))
+            found[precision] = classifier.build(model, Runtime('openvino', precision, THREADS))
         except BackendUnavailable as error:
             say(f'int8: {error}')
     return found

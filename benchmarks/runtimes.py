@@ -40,7 +40,7 @@ def ours(model: Model) -> dict[str, Run]:
     for backend, precision in RUNTIMES:
         for threads in THREADS:
             try:
-                ready, _ = build(model, Runtime(backend, precision, threads))
+                ready = build(model, Runtime(backend, precision, threads))
             except BackendUnavailable as error:
                 say(f'runtimes: {error}')
                 continue

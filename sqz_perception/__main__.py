@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def info(options: argparse.Namespace) -> None:
     """Print what a model file holds."""
-    model = file.read(options.model)
-    facts = _facts(model, Path(options.model).stat().st_size)
+    model, identity = file.read_identified(options.model)
+    facts = _facts(model, identity, Path(options.model).stat().st_size)
     if options.json:
         print(json.dumps({**facts, 'labels': model.labels}))
         return
@@ -71,19 +71,19 @@ def info(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> None:
-    """Check a model file and run its self-test on this machine's runtime."""
-    from sqz_perception.inference import classifier
+    """Check a model file, run its self-test on this machine's runtime, and time one picture."""
+    from sqz_perception.inference import choosing
 
-    model = file.read(options.model)
-    backend, why = classifier.build(model, runtime(options))
-    deviation = classifier.self_test(model, backend)
+    model, identity = file.read_identified(options.model)
+    ready = choosing.prepare(model, runtime(options))
     facts = {
         'model': f'{model.name} release {model.release}',
-        'identity': file.identity(model),
-        'backend': backend.description,
-        'why': why,
+        'identity': identity,
+        'backend': ready.backend.description,
+        'why': ready.why,
+        'ms': round(ready.milliseconds, 3),
         'self_tests': len(model.self_test.seeds),
-        'deviation': round(deviation, 6),
+        'deviation': round(ready.deviation, 6),
     }
     if options.json:
         print(json.dumps(facts))
@@ -120,7 +120,7 @@ def classify(options: argparse.Namespace) -> int:
     return code
 
 
-def _facts(model: Model, size: int) -> dict[str, object]:
+def _facts(model: Model, identity: str, size: int) -> dict[str, object]:
     kinds = Counter[str]()
     for tensor in model.tensors.values():
         kind = 'codebook' if tensor.codebook is not None else tensor.values.dtype.name
@@ -128,7 +128,7 @@ def _facts(model: Model, size: int) -> dict[str, object]:
     return {
         'name': model.name,
         'release': model.release,
-        'identity': file.identity(model),
+        'identity': identity,
         'description': model.description,
         'licence': model.licence,
         'bytes': size,

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import tempfile
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +38,11 @@ TRAINING = (
     'torchvision', 'tqdm', 'yaml',
 )  # fmt: skip
 collect_ignore = [] if all(map(find_spec, TRAINING)) else ['training']
+
+# What was fastest is measured and remembered for each run of the tests, not in the home folder.
+if 'SQZ_PERCEPTION_CACHE' not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix='sqz_perception_')
+    os.environ['SQZ_PERCEPTION_CACHE'] = CACHE.name
 
 # Machines differ in speed and tests here do not measure it; the examples of CI are reproducible.
 settings.register_profile('project', deadline=None, derandomize=True, print_blob=True)

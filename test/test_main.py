@@ -146,7 +146,7 @@ def test_an_error_that_nobody_expected_is_one_line(
     def fail(path: str) -> None:
         raise MemoryError('cannot allocate\n8 GiB')
 
-    monkeypatch.setattr(file, 'read', fail)
+    monkeypatch.setattr(file, 'read_identified', fail)
     assert main(['info', str(model)]) == 1
     expected = 'error: MemoryError: cannot allocate 8 GiB; for the traceback, set SQZ_DEBUG=1\n'
     assert capsys.readouterr().err == expected

@@ -24,8 +24,10 @@ def compiled(net: nn.Module, inputs: Tensor, **settings: Any) -> Callable[[Tenso
     It takes tensors of the shape and the type of ``inputs``. ``settings`` are OpenVINO's. Raises
     BackendUnavailable where OpenVINO is missing.
     """
-    runtime = backend.module('openvino')
+    backend.library('openvino')
     from openvino import convert_model  # only now: the runtime's module keeps it from reporting
+
+    from sqz_perception.inference import openvino as runtime
 
     model = convert_model(torch.export.export(net.eval(), (inputs,)))
     request = runtime.core().compile_model(model, runtime.DEVICE, settings).create_infer_request()

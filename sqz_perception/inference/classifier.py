@@ -8,15 +8,8 @@ import os
 import threading
 
 from sqz_perception.errors import SwapRefused
-from sqz_perception.inference.loading import (
-    SELF_TEST_TOLERANCE,
-    LoadedModel,
-    Result,
-    build,
-    load,
-    self_test,
-    softmax,
-)
+from sqz_perception.inference.checks import SELF_TEST_TOLERANCE, self_test
+from sqz_perception.inference.loading import LoadedModel, Result, build, load, softmax
 
 __all__ = [
     'SELF_TEST_TOLERANCE',

@@ -9,27 +9,18 @@ All that takes time or can fail happens here, away from the frames.
 from __future__ import annotations
 
 import os
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.errors import LoadCancelled, SelfTestFailed
-from sqz_perception.inference.backend import Backend, Runtime, choose
+from sqz_perception.errors import BackendFailed, LoadCancelled
+from sqz_perception.inference.backend import Backend, Runtime, candidates
+from sqz_perception.inference.checks import checked_logits
+from sqz_perception.inference.choosing import prepare
 from sqz_perception.model import file
-from sqz_perception.model.graph import to_onnx
-from sqz_perception.model.network import InputSpec, Model, self_test_picture
-
-WARM_UP_RUNS = 3
-# How far a runtime's logits may be from the file's, root mean square, in parts of theirs. Right
-# runtimes were seen to differ by at most 1e-5 in fp32, 0.009 in bf16 and 0.016 in int8 (0.03 where
-# all values are signed); a runtime that dropped the ReLUs by 0.14 to 0.97, one that exchanged the
-# filters of one layer by 0.18 to 1.3. The largest of the differences, which is mostly noise, tells
-# them apart less well.
-SELF_TEST_TOLERANCE = {'fp32': 0.01, 'bf16': 0.05, 'int8': 0.1}
+from sqz_perception.model.network import InputSpec, Model
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ class LoadedModel:
 
         ``picture`` is uint8 (input.height, input.width, 3) in BGR. Raises BackendFailed.
         """
-        scores = softmax(self.backend.logits(picture))
+        scores = softmax(checked_logits(self.backend, picture, len(self.labels)))
         best = np.argsort(-scores, kind='stable')[:top_k]
         return [
             Result(int(i), self.labels[i], float(scores[i]))
@@ -86,80 +77,42 @@ def load(
     ``cancelled`` is asked between the stages; where it returns true, LoadCancelled is raised.
     Raises a ModelError for the file and a BackendError for the runtime.
     """
-    runtime = runtime or Runtime()
 
     def proceed() -> None:
         if cancelled():
             raise LoadCancelled(f'{os.fspath(path)}: loading was cancelled')
 
     proceed()
-    model = file.read(path)
-    proceed()
-    backend, why = build(model, runtime)
-    proceed()
-    self_test(model, backend)
-    proceed()
-    milliseconds = warm_up(model, backend)
-    proceed()
+    try:
+        model, identity = file.read_identified(path)
+        ready = prepare(model, runtime or Runtime(), proceed)
+    except MemoryError as error:
+        raise BackendFailed(
+            f'{os.fspath(path)}: not enough memory to load it; free some or use a smaller model'
+        ) from error
     return LoadedModel(
         name=model.name,
         release=model.release,
-        identity=file.identity(model),
+        identity=identity,
         input=model.input,
         labels=model.labels,
         path=os.fspath(path),
-        backend=backend,
-        why=why,
-        milliseconds=milliseconds,
+        backend=ready.backend,
+        why=ready.why,
+        milliseconds=ready.milliseconds,
     )
 
 
-def build(model: Model, runtime: Runtime) -> tuple[Backend, str]:
+def build(model: Model, runtime: Runtime) -> Backend:
     """
-    Return ``model`` compiled, and why on this runtime and in this precision.
+    Return ``model`` compiled as ``runtime`` says, neither tested nor timed.
 
     Raises a BackendError, or ModelFloatOnly where int8 was asked for and the model has none.
     """
-    choice = choose(runtime, model)
-    graph = to_onnx(model, int8=choice.precision == 'int8')
-    return choice.build(graph, runtime.threads), choice.why
-
-
-def self_test(model: Model, backend: Backend) -> float:
-    """
-    Ask ``backend`` the model's own questions; return how far its answers are off.
-
-    That is the root mean square of the differences of all logits, in parts of the expected ones'.
-    Raises SelfTestFailed where it exceeds the tolerance of the backend's precision.
-    """
-    test = model.self_test
-    if not test.seeds:
-        return 0.0
-    answers = [
-        backend.logits(self_test_picture(seed, model.input))[list(classes)]
-        for seed, classes in zip(test.seeds, test.classes, strict=True)
-    ]
-    expected = np.concatenate(test.int8 if backend.precision == 'int8' else test.logits)
-    scale = max(float(np.linalg.norm(expected)), 1e-6)
-    deviation = float(np.linalg.norm(np.concatenate(answers) - expected)) / scale
-    tolerance = SELF_TEST_TOLERANCE[backend.precision]
-    if not deviation <= tolerance:  # NaN fails too
-        raise SelfTestFailed(
-            f'{backend.description}: the self-test of {model.name} is off by {deviation:.3g} of '
-            f'its logits, {tolerance} is allowed; try another backend or precision'
-        )
-    return deviation
-
-
-def warm_up(model: Model, backend: Backend) -> float:
-    """Run ``backend`` on a few pictures; return the median time of one in milliseconds."""
-    picture = self_test_picture(0, model.input)
-    times = []
-    for _ in range(WARM_UP_RUNS):
-        start = time.perf_counter()
-        backend.logits(picture)
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+    found, refused = candidates(runtime, model)
+    if not found:
+        raise refused[0]
+    return found[0].build(model, runtime.threads)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

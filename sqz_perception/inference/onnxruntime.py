@@ -1,6 +1,6 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime on the CPU: the second runtime."""
+"""ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -10,50 +10,79 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sqz_perception.errors import BackendFailed
+from sqz_perception.inference import processor
 from sqz_perception.inference.backend import Backend
-from sqz_perception.model.graph import INPUT, OUTPUT
+from sqz_perception.model.graph import INPUT, OUTPUT, Graph, to_graph
+from sqz_perception.model.network import Model
 
+PRECISIONS = ('int8', 'fp32')
 PROVIDER = 'CPUExecutionProvider'
-FATAL = (
-    4  # onnxruntime's log level: an error reaches us as an exception, its log line adds nothing
-)
+FATAL = 4  # log level: an error reaches us as an exception, its log line adds nothing
 
 
-def precisions() -> tuple[str, ...]:
-    """Return what it runs, fastest first: our int8 graph takes it 1.5 times as long as fp32."""
-    return ('fp32', 'int8')
+def check(model: Model, precision: str) -> None:
+    """Raise BackendUnavailable or ModelFloatOnly where ``model`` cannot run in ``precision``."""
+    processor.check_precision(model, precision, 'onnxruntime', PRECISIONS)
 
 
-def build(model: onnx.ModelProto, precision: str, threads: int) -> Backend:
-    """Return ``model`` ready to run on the CPU. Raises a BackendError."""
+def build(model: Model, precision: str, threads: int) -> Backend:
+    """Return ``model`` ready to run on the CPU. Raises BackendFailed."""
+    return build_graph(to_graph(model, int8=precision == 'int8'), precision, threads)
+
+
+def build_graph(graph: Graph, precision: str, threads: int) -> Backend:
+    """Return ``graph`` ready to run on the CPU. Raises BackendFailed."""
+    try:
+        return _OnnxRuntime(session(graph, threads), precision, threads)
+    except Exception as error:  # its exceptions share no base class but Exception
+        raise BackendFailed(f'ONNX Runtime refused the model: {_first_line(error)}') from error
+
+
+def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
+    """Return ``graph`` ready to run. Its large weights are copied once."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = FATAL
     # The idle threads of the pool would spin on cores that the robot needs.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, [PROVIDER])
-    except Exception as error:  # its exceptions share no base class but Exception
-        raise BackendFailed(f'ONNX Runtime refused the model: {_first_line(error)}') from error
-    return _OnnxRuntime(session, precision, threads)
+    for name, values in graph.weights.items():
+        graph.proto.graph.initializer.append(_announced(name, values))
+    lent = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in graph.weights.values()]
+    options.add_external_initializers(list(graph.weights), lent)
+    return onnxruntime.InferenceSession(graph.proto.SerializeToString(), options, [PROVIDER])
+
+
+def _announced(name: str, values: NDArray) -> onnx.TensorProto:
+    """Return the description of a weight whose values are elsewhere."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+    tensor = onnx.TensorProto(name=name, data_type=kind, dims=values.shape)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (('location', 'lent'), ('offset', 0), ('length', values.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
 
 
 class _OnnxRuntime:
     def __init__(
         self, session: onnxruntime.InferenceSession, precision: str, threads: int
     ) -> None:
-        self._session = session
+        self._session: onnxruntime.InferenceSession | None = session
         self.precision = precision
         count = f'{threads} threads' if threads else 'its own number of threads'
         version = onnxruntime.__version__
         self.description = f'ONNX Runtime {version} on the CPU, {precision}, {count}'
 
     def logits(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        session = self._session
+        assert session is not None  # not closed
         try:
-            (logits,) = self._session.run([OUTPUT], {INPUT: picture[None]})
+            (logits,) = session.run([OUTPUT], {INPUT: picture[None]})
         except Exception as error:  # as above
             raise BackendFailed(f'ONNX Runtime failed on a frame: {_first_line(error)}') from error
         return logits[0]
+
+    def close(self) -> None:
+        self._session = None
 
 
 def _first_line(error: Exception) -> str:

@@ -14,41 +14,56 @@ zero; the runtime makes integer arithmetic of that. ``model.int8`` says where it
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sqz_perception.errors import ModelFloatOnly
-from sqz_perception.model.int8 import (
-    int8_inputs,
-    kept_levels,
-    runs_in_int8,
-)
+from sqz_perception.model.int8 import check_int8, int8_inputs, kept_levels
 from sqz_perception.model.network import IMAGE, Model, Node, Tensor, trace
 
 OPSET = 17  # read by TensorRT 10.3 (JetPack 6) and everything later
 IR_VERSION = 8
 INPUT = '/picture'  # a slash is in no node's name, so these can't meet one
 OUTPUT = '/logits'
+LARGE = 2**20  # bytes: larger weights are not copied into the ONNX model
 NORMALIZED = IMAGE  # nodes of the model refer to the shifted and scaled picture by this name
+
+
+@dataclass(frozen=True)
+class Graph:
+    """
+    An ONNX model without its large weights, which ``weights`` holds by name.
+
+    Protobuf copies a weight several times and blocks all Python threads meanwhile; a runtime takes
+    the arrays as they are.
+    """
+
+    proto: onnx.ModelProto
+    weights: dict[str, NDArray]
 
 
 def to_onnx(model: Model, *, int8: bool = False, signed: bool = False) -> onnx.ModelProto:
     """
-    Return ``model`` as an ONNX model, in fp32 or int8. It is taken to be checked (``trace``).
+    Return ``model`` as a whole ONNX model, in fp32 or int8. It is taken to be checked (``trace``).
 
     For int8, values that are never negative become uint8, which keeps one bit more of them;
     ``signed`` makes them int8 too. TensorRT needs that: it takes uint8 for int8 with no more than
     a warning. On a CPU it is slower, and OpenVINO 2026.4 gives wrong answers where a ReLU's output
     is signed. Raises ModelFloatOnly where no convolution can run in int8.
     """
-    if int8 and not runs_in_int8(model):
-        raise ModelFloatOnly(
-            f'{model.name} has no int8 weights with activation ranges, it runs in floating point '
-            'only; make a model that has them with python -m training.compress'
-        )
+    graph = to_graph(model, int8=int8, signed=signed)
+    for name, values in graph.weights.items():
+        graph.proto.graph.initializer.append(numpy_helper.from_array(values, name))
+    return graph.proto
+
+
+def to_graph(model: Model, *, int8: bool = False, signed: bool = False) -> Graph:
+    """Return ``model`` as ``to_onnx`` does, with its large weights apart."""
+    if int8:
+        check_int8(model)
     builder = _Int8Builder(model, signed) if int8 else _Builder(model)
     builder.preprocess()
     for node in model.nodes:
@@ -64,6 +79,7 @@ class _Builder:
         self.shapes = trace(model)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.apart: dict[str, NDArray] = {}
 
     def preprocess(self) -> None:
         """uint8 NHWC in BGR -> float NCHW, still in BGR."""
@@ -84,7 +100,7 @@ class _Builder:
     def add(self, node: Node) -> None:
         _EMITTERS[node.op](self, node)
 
-    def finish(self) -> onnx.ModelProto:
+    def finish(self) -> Graph:
         spec, classes = self.model.input, len(self.model.labels)
         self.node('Flatten', [self.read(self.model.nodes[-1].name)], OUTPUT, axis=1)
         picture = helper.make_tensor_value_info(
@@ -95,13 +111,20 @@ class _Builder:
             self.nodes, self.model.name, [picture], [logits], self.initializers
         )
         opset = [helper.make_opsetid('', OPSET)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+        proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+        return Graph(proto, self.apart)
 
     def node(self, op: str, inputs: list[str], output: str, **attributes: object) -> None:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
 
     def constant(self, name: str, values: NDArray) -> str:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def large(self, name: str, values: NDArray) -> str:
+        if values.nbytes <= LARGE:
+            return self.constant(name, values)
+        self.apart[name] = np.ascontiguousarray(values)
         return name
 
     def read(self, name: str) -> str:
@@ -112,7 +135,7 @@ class _Builder:
         return [self.read(name) for name in node.inputs]
 
     def weight(self, node: Node) -> str:
-        return self.constant(node.weight, self.in_order(node, self.tensor(node).dense()))
+        return self.large(node.weight, self.in_order(node, self.tensor(node).dense()))
 
     def tensor(self, node: Node) -> Tensor:
         return self.model.tensors[node.weight]
@@ -189,7 +212,7 @@ class _Int8Builder(_Builder):
         tensor = self.tensor(node)
         assert tensor.step is not None  # else the node were not in self.int8
         inputs = [
-            self.constant(f'{node.weight}/levels', self.in_order(node, tensor.values)),
+            self.large(f'{node.weight}/levels', self.in_order(node, tensor.values)),
             self.constant(f'{node.weight}/step', tensor.step),
         ]
         self.node('DequantizeLinear', inputs, node.weight, axis=0)  # no matter for a single step

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqz_perception.errors import ModelFloatOnly
 from sqz_perception.model.network import IMAGE, Model
 
 SIGNED_LEVELS = 127  # the level whose value is the range
@@ -30,6 +31,15 @@ class Levels:
 def runs_in_int8(model: Model) -> bool:
     """Return whether any convolution has what int8 needs."""
     return bool(int8_inputs(model))
+
+
+def check_int8(model: Model) -> None:
+    """Raise ModelFloatOnly where no convolution has what int8 needs."""
+    if not runs_in_int8(model):
+        raise ModelFloatOnly(
+            f'{model.name} has no int8 weights with activation ranges, it runs in floating point '
+            'only; make a model that has them with python -m training.compress'
+        )
 
 
 def largest_level(model: Model) -> int:

@@ -99,9 +99,9 @@ class Tensor:
         if self.codebook is not None:
             return self.codebook[self.values]
         dense = self.values.astype(np.float32)
-        if self.step is None:
-            return dense
-        return dense * self.step.reshape(self.step.shape + (1,) * (dense.ndim - self.step.ndim))
+        if self.step is not None:
+            dense *= self.step.reshape(self.step.shape + (1,) * (dense.ndim - self.step.ndim))
+        return dense
 
 
 @dataclass(frozen=True)

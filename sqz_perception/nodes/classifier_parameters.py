@@ -19,9 +19,10 @@ class ClassifierSettings:
     model: str = parameter(
         '', 'Path of the .sqz model file; empty: the one in the package. '
         'A change takes effect with the service update_model', live=True)
-    backend: str = parameter('auto', 'Inference runtime', ('auto', *BACKENDS))
+    backend: str = parameter(
+        'auto', 'Inference runtime; auto: the fastest, measured', ('auto', *BACKENDS))
     precision: str = parameter(
-        'auto', 'Arithmetic; auto: the fastest that model, runtime and processor have', PRECISIONS)
+        'auto', 'Arithmetic; auto: the fastest that is right here, measured', PRECISIONS)
     threads: int = parameter(
         2, 'Threads for inference; 0: as many as the runtime likes', (0, 256))
     cameras: tuple[str, ...] = parameter(

@@ -33,9 +33,8 @@ class Loader:
                 raise SwapRefused(
                     f'busy: {self.path} is being loaded; try again when that is done'
                 )
-            job = _Job(path, runtime, self._job)
+            job = self._job = _Job(path, runtime, self._job)
             job.start()
-            self._job = job
         try:
             model = job.outcome.result()
         except CancelledError as error:

@@ -18,7 +18,7 @@ from sqz_perception.errors import ModelFloatOnly
 from sqz_perception.inference import onnxruntime, openvino
 from sqz_perception.inference.backend import Backend
 from sqz_perception.inference.processor import adds_int8_exactly
-from sqz_perception.model.graph import to_onnx
+from sqz_perception.model.graph import to_graph, to_onnx
 from sqz_perception.model.int8 import int8_inputs, runs_in_int8
 from sqz_perception.model.network import Model, Tensor, self_test_picture, trace
 from tiny import int8_model, kept_by_int8, reference, tiny_model, with_one_step
@@ -29,7 +29,7 @@ VALUES = ('image', 'relu1', 'squeeze', 'relu2')  # what the tiny model's convolu
 
 
 def backend_of(name: str, model: Model, signed: bool = False) -> Backend:
-    return RUNTIMES[name].build(to_onnx(model, int8=True, signed=signed), 'int8', 1)
+    return RUNTIMES[name].build_graph(to_graph(model, int8=True, signed=signed), 'int8', 1)
 
 
 def assert_agrees(backend: Backend, model: Model, signed: bool = False) -> None:

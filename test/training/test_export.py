@@ -71,7 +71,7 @@ def torch_logits(net: SqueezeNet, picture: np.ndarray) -> np.ndarray:
 def test_a_runtime_gives_torchs_answers(stem: str, size: int, norm: bool, bypass: str) -> None:
     net = trained_net(stem, norm, bypass)
     model = file.decode(file.encode(exported(net, size, 'float32')))
-    backend, _ = build(model, FP32)
+    backend = build(model, FP32)
     for seed in (5, 6):
         picture = self_test_picture(seed, model.input)
         expected = torch_logits(net, picture)
@@ -84,7 +84,7 @@ def test_half_precision_is_close_and_half_the_size() -> None:
     whole, half = (exported(net, 32, dtype) for dtype in ('float32', 'float16'))
     picture = self_test_picture(5, half.input)
     expected = torch_logits(net, picture)
-    backend, _ = build(half, FP32)
+    backend = build(half, FP32)
     np.testing.assert_allclose(backend.logits(picture), expected, atol=0.01 * np.ptp(expected))
     weights = sum(tensor.values.size for tensor in half.tensors.values() if tensor.values.ndim > 1)
     saved = len(file.encode(whole, plain=True)) - len(file.encode(half, plain=True))
@@ -93,7 +93,7 @@ def test_half_precision_is_close_and_half_the_size() -> None:
 
 def test_the_self_test_knows_the_stored_weights() -> None:
     model = exported(trained_net('small', True, 'simple'), 32, 'float16')
-    backend, _ = build(model, FP32)
+    backend = build(model, FP32)
     assert self_test(model, backend) < 1e-4
 
 
@@ -137,7 +137,7 @@ def test_command_writes_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     picture = self_test_picture(1, model.input)
     expected = torch_logits(net, picture)
     np.testing.assert_allclose(
-        build(model, FP32)[0].logits(picture), expected, atol=0.01 * np.ptp(expected)
+        build(model, FP32).logits(picture), expected, atol=0.01 * np.ptp(expected)
     )
     assert capsys.readouterr().out.startswith(f'{out}: net release 3')
 

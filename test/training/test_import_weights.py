@@ -39,7 +39,7 @@ def test_the_file_gives_torchvisions_answers(name: str) -> None:
     x = torchvision.transforms.functional.normalize(rgb / 255, preset.mean, preset.std)[None]
     with torch.no_grad():
         expected = theirs(x)[0].numpy()
-    answer = build(model, Runtime('onnxruntime', 'fp32', 2))[0].logits(picture)
+    answer = build(model, Runtime('onnxruntime', 'fp32', 2)).logits(picture)
     np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-4)
     assert (model.input.resize, model.input.color) == (preset.resize_size[0], 'rgb')
 

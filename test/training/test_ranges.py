@@ -75,7 +75,7 @@ def test_the_outputs_are_nearer_than_with_the_largest_values() -> None:
 
     def distance(judged: Model) -> float:
         runs = [
-            build(one, Runtime('onnxruntime', precision, 1))[0]
+            build(one, Runtime('onnxruntime', precision, 1))
             for one, precision in ((model, 'fp32'), (judged, 'int8'))
         ]
         return float(np.mean([np.square(runs[0].logits(p) - runs[1].logits(p)) for p in unseen]))

@@ -23,7 +23,7 @@ FP32 = Runtime('onnxruntime', 'fp32', 1)
 @pytest.mark.parametrize('dtype', [np.float16, np.int8])
 def test_reference_agrees_with_onnxruntime(color: str, dtype: type) -> None:
     model = tiny_model(3, color=color, dtype=dtype)
-    backend, _ = build(model, FP32)
+    backend = build(model, FP32)
     for seed in range(3):
         picture = self_test_picture(seed, model.input)
         expected = backend.logits(picture)
@@ -38,7 +38,7 @@ def test_int8_of_the_reference_is_that_of_the_runtimes(backend: str, bypass: boo
     model = replace(model, self_test=reference.self_test(model))
     assert len(model.self_test.int8) == len(model.self_test.seeds)
     assert model.self_test.int8 != model.self_test.logits
-    assert self_test(model, build(model, Runtime(backend, 'int8', 1))[0]) < 0.02
+    assert self_test(model, build(model, Runtime(backend, 'int8', 1))) < 0.02
 
 
 @pytest.mark.parametrize('side', [23, 24, 25, 26])
@@ -48,7 +48,7 @@ def test_pools_agree_at_every_edge(side: int, kernel: int, pad: int, ceil: bool)
     pool = Node('max_pool', 'pool1', ('relu1',), stride=2, kernel=kernel, pad=pad, ceil=ceil)
     nodes = tuple(pool if node.name == 'pool1' else node for node in model.nodes)
     model = replace(model, nodes=nodes)
-    backend, _ = build(model, FP32)
+    backend = build(model, FP32)
     picture = self_test_picture(9, model.input)
     expected = backend.logits(picture)
     np.testing.assert_allclose(reference.logits(model, picture), expected, atol=1e-4)

@@ -122,7 +122,7 @@ def test_a_network_begins_with_the_files_answers(
             learner(path, replace(architecture, norm=norm))
         return
     begun = learner(path, replace(architecture, norm=norm))
-    runtime, _ = classifier.build(model, FP32)
+    runtime = classifier.build(model, FP32)
     for seed in (5, 6):
         picture = self_test_picture(seed, model.input)
         expected = runtime.logits(picture)
@@ -228,7 +228,7 @@ def test_the_deep_compressed_model_is_the_recipes_network(
     file.write(model, path, plain=True)
     begun = Learner(PRESETS['squeezenet1_0'], labels, 227, start=str(path)).eval()
     picture = self_test_picture(5, model.input)
-    expected = classifier.build(model, FP32)[0].logits(picture)
+    expected = classifier.build(model, FP32).logits(picture)
     np.testing.assert_allclose(answers(begun, picture), expected, rtol=1e-3, atol=1e-3)
 
 
