@@ -79,3 +79,4 @@ clean:  ## remove what builds and runs leave
 
 distclean: clean  ## remove the virtual environments that make has made, too
 	for marker in .venv*/.made-by-sqz_perception; do [ ! -f "$$marker" ] || rm -rf "$${marker%/*}"; done
+	@for folder in .venv .venv-*; do [ ! -e "$$folder" ] || echo "$$folder stays: make did not make it"; done

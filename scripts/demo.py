@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -142,8 +141,10 @@ def demo_pictures() -> str:
     import skimage
 
     folder = ROOT / 'build' / 'demo'
-    shutil.rmtree(folder, ignore_errors=True)  # another version's pictures
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for link in folder.iterdir():
+        if link.is_symlink():  # to a picture of another scikit-image
+            link.unlink()
     for name in PICTURES:
         (folder / name).symlink_to(Path(skimage.__file__).parent / 'data' / name)
     return str(folder)

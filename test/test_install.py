@@ -78,26 +78,32 @@ def test_colcon_test_finds_the_tests(workspace: Path) -> None:
     ]
 
 
+def run_in_own(root: Path, *command: str | Path, folder: Path) -> str:
+    """Run a command in the environment of a checkout, if there is one, and not in that of pytest."""
+    names = ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH', 'VIRTUAL_ENV')
+    unset = (word for name in names for word in ('-u', name))
+    script = '[ ! -f "$0" ] || source "$0"; exec "$@"'
+    bash = ('env', *unset, 'bash', '-c', script, root / '.venv' / 'setup.bash')
+    return run(*bash, *command, folder=folder)
+
+
+@pytest.mark.ros
+def test_a_checkout_works_in_a_path_with_any_letters(workspace: Path) -> None:
+    root = (workspace / 'src').rename(workspace / "Käse & Co, 日本's #1") / NAME
+    run_in_own(root, sys.executable, 'scripts/setup_env.py', 'demo', folder=root)
+    code = 'import rclpy; from vision_msgs.msg import Classification as C; print(C())'
+    assert 'vision_msgs.msg.Class' in run_in_own(root, 'python', '-c', code, folder=root)
+
+
 @pytest.mark.ros
 def test_colcon_test_passes_where_training_is_not_installed(workspace: Path) -> None:
-    root, venv = workspace / 'src' / NAME, workspace / 'src' / NAME / '.venv'
-    names = ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH', 'VIRTUAL_ENV')
-    clean = ('env', *(word for name in names for word in ('-u', name)))
-    run(*clean, sys.executable, root / 'scripts' / 'setup_env.py', 'test', folder=root)
+    root = workspace / 'src' / NAME
+    run_in_own(root, sys.executable, 'scripts/setup_env.py', 'test', folder=root)
     # No dependency of package.xml brings these.
-    run(
-        venv / 'bin' / 'pip',
-        'uninstall',
-        '-y',
-        'pydocstyle',
-        'pytest-xdist',
-        'scikit-image',
-        'scipy',
-        'uv',
-        folder=root,
-    )
-    colcon = 'colcon build && colcon test --return-code-on-test-failure'
-    run(*clean, 'bash', '-c', f'source {venv}/setup.bash && {colcon}', folder=workspace)
+    others = ('pydocstyle', 'pytest-xdist', 'scikit-image', 'scipy', 'uv')
+    run_in_own(root, 'pip', 'uninstall', '-y', *others, folder=root)
+    run_in_own(root, 'colcon', 'build', folder=workspace)
+    run_in_own(root, 'colcon', 'test', '--return-code-on-test-failure', folder=workspace)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,10 @@ def test_distclean_removes_what_make_made_only(tmp_path: Path) -> None:
         (tmp_path / name / 'bin').mkdir(parents=True)
     (tmp_path / '.venv-kilted' / MARKER).touch()
     (tmp_path / '.venv-link').symlink_to('.venv')
-    subprocess.run(['make', '-f', ROOT / 'Makefile', 'distclean'], cwd=tmp_path, check=True)
+    command = ['make', '-f', ROOT / 'Makefile', 'distclean']
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert '.venv stays' in run.stdout and '.venv-own stays' in run.stdout
+    assert '.venv-kilted stays' not in run.stdout
     assert sorted(path.name for path in tmp_path.glob('.venv*')) == [
         '.venv', '.venv-link', '.venv-own',
     ]  # fmt: skip
