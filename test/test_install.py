@@ -79,7 +79,7 @@ def test_colcon_test_finds_the_tests(workspace: Path) -> None:
 
 
 def run_in_own(root: Path, *command: str | Path, folder: Path) -> str:
-    """Run a command in the environment of a checkout, if there is one, and not in that of pytest."""
+    """Run a command in the environment of a checkout if it has one, and not in this one."""
     names = ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH', 'VIRTUAL_ENV')
     unset = (word for name in names for word in ('-u', name))
     script = '[ ! -f "$0" ] || source "$0"; exec "$@"'
