@@ -15,9 +15,9 @@ RECIPE = {'seed_everything': 1, 'trainer': {'max_epochs': 1, 'devices': 1}, 'mod
 def main() -> int:
     values = dict(part[2:].split('=', 1) for part in sys.argv[1:] if '=' in part)
     if '--print_config' in sys.argv:
-        wrong = [part for part in sys.argv if part.startswith('--model.nonsense')]
+        wrong = [name for name in values if name.startswith('model.') and name != 'model.rate']
         print(json.dumps(RECIPE))
-        print(*(f'error: unrecognized arguments: {part}' for part in wrong), file=sys.stderr)
+        print(*(f'error: unrecognized arguments: --{name}' for name in wrong), file=sys.stderr)
         return 2 * bool(wrong)
     rate = float(values.get('model.rate', 0.1))
     folder = Path(values['trainer.default_root_dir'])

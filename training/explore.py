@@ -14,10 +14,8 @@ are tried again. Give it several times at once to share the trials, on several m
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -60,13 +58,10 @@ def _explore(others: list[str], options: argparse.Namespace) -> None:
     }
     line = [runs.argument(*value) for value in own.items()]
     runner = runs.Runner(['--config', str(tried.recipe), *others, *line], options.threads)
-    settings = runner.settings()
-    for name in space:
-        check_name(name, settings)
     study = engine.Study(
         options.output or Path('runs/explore') / options.sweep.stem,
         tried.points(),
-        {**settings, **tried.settings()},
+        {**runner.settings(tried.example()), **tried.settings()},
         options.storage,
         space=space,
         seed=tried.seed,
@@ -75,17 +70,6 @@ def _explore(others: list[str], options: argparse.Namespace) -> None:
     reports.write_sweep(study)
     study.work(runner, [*study.points], options.jobs, partial(reports.write_sweep, study))
     conclude(study)
-
-
-def check_name(name: str, settings: Iterable[str]) -> None:
-    """Raise SweepInvalid for a value that the recipe does not have."""
-    if name.startswith('trainer.callbacks.') or any(
-        f'{known}.'.startswith(f'{name}.') for known in settings
-    ):
-        return
-    close = difflib.get_close_matches(name, settings, 1)
-    remedy = f'did you mean {close[0]}?' if close else 'use the names of the recipe, with dots'
-    raise SweepInvalid(f'there is no {name} to vary; {remedy}')
 
 
 def conclude(study: engine.Study) -> None:

@@ -91,7 +91,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     line = ['--config', str(RECIPE), runs.argument('data.path', str(options.data))]
     runner = runs.Runner(line, options.threads, partial(begin, options.data))
     looking = options.list or options.table
-    settings = None if looking else {**runner.settings(), 'epochs': options.epochs}
+    settings = None if looking else {**runner.settings({}), 'epochs': options.epochs}
     study = engine.Study(output, [*chain(*points.values())], settings, options.storage)
     if not looking:
         study.work(runner, [*names], options.jobs)

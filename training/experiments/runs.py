@@ -40,7 +40,7 @@ TOLD = {-SIGINT, -SIGTERM, 128 + SIGINT, 128 + SIGTERM}  # exit codes of one tha
 PR_SET_PDEATHSIG = 1
 PATIENCE = 60  # seconds until a training that was told to end is killed
 # Values that may differ between the machines of one study.
-MACHINE = (
+MACHINE = {
     'data.path',
     'data.workers',
     'trainer.accelerator',
@@ -48,7 +48,7 @@ MACHINE = (
     'trainer.devices',
     'trainer.enable_model_summary',
     'trainer.enable_progress_bar',
-)
+}
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,24 @@ class Runner:
     threads: int = 0  # of each run; 0: all
     begin: Callable[[Task], Mapping[str, Value]] = lambda _: {}
 
-    def settings(self) -> dict[str, object]:
-        """Return all values of the recipe by their dotted names. Raises SweepInvalid."""
+    def settings(self, varied: Mapping[str, Value]) -> dict[str, object]:
+        """
+        Return the values of the recipe that are not varied, by their dotted names.
+
+        Raises SweepInvalid for a recipe, options or varied values that training.train refuses.
+        """
         if processes.started():
             raise SweepInvalid('a run has one process; start the command without torchrun')
-        line = [*COMMAND, *self.arguments, '--print_config']
-        found = subprocess.run(line, capture_output=True, text=True, check=False)
+        line = [*COMMAND, *self.arguments, *(argument(*value) for value in varied.items())]
+        found = subprocess.run([*line, '--print_config'], capture_output=True, text=True)
         if found.returncode:
             raise SweepInvalid(_last_error(found.stderr, found.returncode))
-        return _flat(yaml.safe_load(found.stdout))
+        given = MACHINE | varied.keys()
+        return {
+            name: value
+            for name, value in _flat(yaml.safe_load(found.stdout)).items()
+            if not any(f'{name}.'.startswith(f'{each}.') for each in given)
+        }
 
     def __call__(self, task: Task) -> float | None:
         """Train, from the last checkpoint of an earlier attempt; see engine.Train."""
@@ -176,9 +185,9 @@ def _usable(checkpoint: Path) -> bool:
 
 
 def _flat(values: Any, prefix: str = '') -> dict[str, object]:
-    """Return nested mappings as one, the keys joined by dots, without those of MACHINE."""
+    """Return nested mappings as one, the keys joined by dots."""
     if not isinstance(values, dict) or not values:
-        return {} if prefix in MACHINE else {prefix: values}
+        return {prefix: values}
     found: dict[str, object] = {}
     for key, value in values.items():
         found |= _flat(value, f'{prefix}.{key}' if prefix else key)

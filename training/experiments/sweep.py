@@ -85,6 +85,13 @@ class Sweep:
             values = [study.ask(space).params for _ in values]
         return [Point(f'trial_{number:04d}', own) for number, own in enumerate(values)]
 
+    def example(self) -> dict[str, Value]:
+        """Return a value to try for each name."""
+        return {
+            name: tried.choices[0] if isinstance(tried, CategoricalDistribution) else tried.low
+            for name, tried in self.tried().items()
+        }
+
     def pruner(self) -> optuna.pruners.BasePruner:
         """Return what ends trainings early."""
         if self.prune:

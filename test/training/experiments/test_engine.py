@@ -131,12 +131,6 @@ def test_what_failed_keeps_its_reason_and_is_tried_again_by_the_next_command(ope
     assert run(opened()) == ['complete'] * 4
 
 
-def test_only_the_points_asked_for_are_trained(opened: Open) -> None:
-    study = opened()
-    study.work(accuracy, ['p2'])
-    assert [row['state'] for row in study.rows()] == ['waiting', 'waiting', 'complete', 'waiting']
-
-
 def test_an_interrupted_point_goes_on_with_its_values(opened: Open) -> None:
     points = [Point('p0'), Point('p1')]
     space = {'rate': FloatDistribution(0.01, 1, log=True)}
@@ -155,18 +149,6 @@ def test_an_interrupted_point_goes_on_with_its_values(opened: Open) -> None:
     assert run(opened(points, space=space), train) == ['complete'] * 2
     assert [again for again, _ in seen] == [False, True, False]
     assert seen[0][1] == seen[1][1] != seen[2][1]
-
-
-def test_the_worse_half_is_pruned(opened: Open) -> None:
-    def train(task: Task) -> float:
-        for epoch in range(4):
-            task.trial.report(0.5 - task.values['a'] / 10, epoch)
-            if task.trial.should_prune():
-                raise optuna.TrialPruned
-        return 0.5
-
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
-    assert run(opened(pruner=pruner), train) == ['complete', 'complete', 'pruned', 'pruned']
 
 
 def test_a_bug_is_no_failed_trial(opened: Open) -> None:

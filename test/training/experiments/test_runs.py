@@ -92,16 +92,18 @@ def test_a_training_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
 
 
 def test_settings_are_those_of_the_recipe_and_not_of_the_machine() -> None:
-    expected = {'seed_everything': 1, 'trainer.max_epochs': 1, 'model.rate': 0.1}
-    assert Runner([]).settings() == expected
-    with pytest.raises(SweepInvalid, match='^unrecognized arguments: --model.nonsense=1$'):
-        Runner(['--model.nonsense=1']).settings()
+    assert Runner([]).settings({'model.rate': 1}) == {
+        'seed_everything': 1,
+        'trainer.max_epochs': 1,
+    }
+    with pytest.raises(SweepInvalid, match='^unrecognized arguments: --model.nonsense$'):
+        Runner([]).settings({'model.nonsense': 1})
 
 
 def test_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
     with pytest.raises(SweepInvalid, match='without torchrun'):
-        Runner([]).settings()
+        Runner([]).settings({})
 
 
 def wait_for(path: Path) -> None:

@@ -59,7 +59,6 @@ def test_random_values_follow_the_seed_and_more_can_be_added(sweep_file: Path) -
     [
         ({'recipe': 'other.yaml'}, 'other.yaml'),
         ({'epochs': 0}, '"epochs": Not of type PositiveInt'),
-        ({'epochs': 'many'}, '"epochs": Not of type PositiveInt'),
         ({'seed': -1}, '"seed": Not of type NonNegativeInt'),
         ({'prune': 'maybe'}, '"prune": Expected a <class \'bool\'>. Got value: maybe'),
         ({'method': 'magic'}, 'Got value: magic'),
@@ -67,10 +66,8 @@ def test_random_values_follow_the_seed_and_more_can_be_added(sweep_file: Path) -
         ({'trials': 7}, 'a grid has none'),
         ({'budget': 7}, "'budget' is not accepted"),
         ({'space': {}}, 'space is empty'),
-        ({'space': None}, 'space'),
         ({'space': ['model.a']}, '"space": Expected a <class \'dict\'>'),
         ({'space': {'model.a': []}}, 'model.a needs a list of different values'),
-        ({'space': {'model.a': 0.5}}, 'model.a needs a list of different values'),
         ({'space': {'model.a': [1, 2, 1]}}, 'model.a needs a list of different values'),
         ({'space': {'model.a': {'low': 1, 'high': 2}}}, 'a grid takes lists; give model.a one'),
         ({'space': {'model.a': {'low': 2, 'high': 1}}}, 'or a range such as'),
