@@ -22,16 +22,9 @@ from training.experiments.paper import Experiment
 
 SEED = 'seed_everything'  # its values are runs of one network
 TIMES = ('forward_ms', 'step_ms')
-HEADS = (
-    'experiment',
-    'epochs',
-    'top-1, %',
-    'parameters',
-    'MB, fp32',
-    'MMACs',
-    'forward, ms',
-    'training, ms',
-    'paper',
+HEAD = (
+    '| experiment | epochs | top-1, % | parameters | MB, fp32 | MMACs '
+    '| forward, ms | training, ms | paper |\n' + 9 * '| --- ' + '|\n'
 )
 
 
@@ -73,8 +66,7 @@ def write_table(rows: Mapping[Experiment, Sequence[Row]], folder: Path) -> str:
     )
     times = read_times(folder / 'times.csv')
     table = [_cells(each, own, times.get(each.name, {})) for each, own in rows.items()]
-    lines = (HEADS, ['---'] * len(HEADS), *table)
-    text = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+    text = HEAD + ''.join(f'| {" | ".join(cells)} |\n' for cells in table)
     (folder / 'experiments.md').write_text(text, encoding='utf-8')
     return text
 

@@ -29,13 +29,8 @@ from typing import Any, Literal
 import optuna
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, Path_fr, PositiveInt
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna import distributions
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sqz_perception.errors import SweepInvalid
 from training.experiments.engine import Point, Value
@@ -100,7 +95,10 @@ class Sweep:
 
     def settings(self) -> dict[str, object]:
         """Return what the sweep of another process must have too."""
-        space = {f'space: {name}': distribution_to_json(d) for name, d in self.tried().items()}
+        space = {
+            f'space: {name}': distributions.distribution_to_json(d)
+            for name, d in self.tried().items()
+        }
         return {'method': self.method, 'prune': self.prune, **space}
 
 
@@ -125,7 +123,8 @@ def _distribution(name: str, what: Any) -> BaseDistribution:
         limits = [what['low'], what['high']]
         if limits[0] < limits[1] and all(map(isfinite, limits)):
             whole = all(isinstance(limit, int) for limit in limits)
-            return (IntDistribution if whole else FloatDistribution)(**what)
+            kinds = distributions.FloatDistribution, distributions.IntDistribution
+            return kinds[whole](**what)
     except (KeyError, TypeError, ValueError):
         pass
     raise SweepInvalid(
