@@ -33,8 +33,13 @@ class Loader:
                 raise SwapRefused(
                     f'busy: {self.path} is being loaded; try again when that is done'
                 )
-            job = self._job = _Job(path, runtime, self._job)
-            job.start()
+            before = self._job
+            job = self._job = _Job(path, runtime, before)
+            try:
+                job.start()
+            except RuntimeError:  # no room for another thread
+                self._job = before
+                raise
         try:
             model = job.outcome.result()
         except CancelledError as error:

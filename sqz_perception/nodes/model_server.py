@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import traceback
 from collections.abc import Callable
@@ -31,13 +30,10 @@ from sqz_perception.nodes.latched import Latched
 from sqz_perception.nodes.lifecycle import CALLS
 from sqz_perception.nodes.loader import Loader
 from sqz_perception.nodes.parameters import Parameters
+from sqz_perception.nodes.time_limit import TimeLimit
 from sqz_perception.nodes.update_link import UpdateLink
 from sqz_perception.resources import default_model
 from sqz_perception.update.updater import Serving
-
-# How many times as slow as the model in use a new one may be measured, whatever the cameras' rate:
-# a load shares the processor with the frames.
-SLACK = 2.0
 
 
 class Observer(Protocol):
@@ -68,7 +64,7 @@ class ModelServer:
     ) -> None:
         self._node = node
         self._parameters = parameters
-        self._frame_rate = frame_rate
+        self._limit = TimeLimit(lambda: self._settings.max_inference_time, frame_rate)
         self._loader = Loader()
         self._lock = threading.RLock()  # services, configure and release exclude each other
         self._classifier: Classifier | None = None
@@ -111,7 +107,8 @@ class ModelServer:
         request = self._settings.model
         model = self._load_first(request)
         path = Path(model.path)
-        self._warn_if_slow(model)
+        if warning := self._limit.warning(model):
+            self._node.get_logger().warning(warning)
         with self._lock:
             for kind, topic in ((VisionInfo, 'vision_info'), (LabelInfo, 'label_info')):
                 self._latched.append(Latched(self._node, kind, topic))
@@ -173,6 +170,8 @@ class ModelServer:
     def on_result(self, model: LoadedModel, milliseconds: float) -> None:
         """Record that ``model`` classified a frame, in ``milliseconds``."""
         self.trouble = None
+        if model is self.current:
+            self._limit.on_result(milliseconds)
         for observer in self.observers:
             observer.on_result(model, milliseconds)
 
@@ -189,12 +188,7 @@ class ModelServer:
         Blocks until then, but neither the frames nor the other services. Raises SqzError.
         """
         model = self._load(path)
-        limit, why = self._limit()
-        if model.milliseconds > limit:
-            raise SwapRefused(
-                f'{path}: takes {model.milliseconds:.1f} ms per frame, {why} allows '
-                f'{limit:.1f} ms; raise max_inference_time to accept it, 0.0 is no limit'
-            )
+        self._limit.check(model, self.current)
         return model
 
     def swap(self, model: LoadedModel) -> str:
@@ -221,7 +215,7 @@ class ModelServer:
 
     def slowest(self) -> float:
         """Return the longest accepted time per frame in milliseconds, infinite for no limit."""
-        return self._limit()[0]
+        return self._limit.milliseconds(self.current)
 
     def _on_update_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._change(response, self._update)
@@ -287,6 +281,7 @@ class ModelServer:
         new = self._in_use().current
         self._path = Path(new.path)
         self.trouble = None
+        self._limit.forget()
         self.announce()
         self._log('now serving', new)
         return f'{old} -> {new}, {new.milliseconds:.1f} ms per frame'
@@ -295,27 +290,6 @@ class ModelServer:
         """Load the model at ``path``: verified, compiled, tested and warm. Raises SqzError."""
         runtime = Runtime(self._settings.backend, self._settings.precision, self._settings.threads)
         return self._loader.load(path, runtime)
-
-    def _warn_if_slow(self, model: LoadedModel) -> None:
-        limit = self._settings.max_inference_time
-        if 0 < limit < model.milliseconds / 1e3:
-            self._node.get_logger().warning(
-                f'{model} takes {model.milliseconds:.1f} ms per frame, max_inference_time is '
-                f'{limit:g} s; use a smaller model or more threads'
-            )
-
-    def _limit(self) -> tuple[float, str]:
-        """Return the longest time per frame in milliseconds, and what it follows from."""
-        limit = self._settings.max_inference_time
-        if limit >= 0:
-            return 1e3 * limit or math.inf, 'max_inference_time'
-        current, rate = self.current, self._frame_rate()
-        if current is None or rate == 0:
-            return math.inf, ''
-        slack = SLACK * current.milliseconds
-        if slack > 1e3 / rate:
-            return slack, f'a model in use of {current.milliseconds:.1f} ms'
-        return 1e3 / rate, f'a camera rate of {rate:.1f} Hz'
 
     def _log(self, verb: str, model: LoadedModel) -> None:
         self._node.get_logger().info(

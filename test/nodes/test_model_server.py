@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from ros_support import ROOT, Client, Process, picture
 from sqz_perception.model import file
+from sqz_perception.model.network import SelfTest, Tensor
 from tiny import tiny_model
 
 GATED = str(ROOT / 'test/gated_node.py')
@@ -217,15 +219,32 @@ def test_a_model_that_is_too_slow_is_refused(
     name_model(client, large)
     answer = client.call(Trigger, 'update_model')
     assert not answer.success
-    assert 'ms per frame, a ' in answer.message  # camera rate of ..., or model in use of ...
+    assert 'ms per frame, the limit is ' in answer.message
     assert 'raise max_inference_time' in answer.message
 
     assert client.set_parameter('classifier', 'max_inference_time', 1e-6).successful
     answer = client.call(Trigger, 'update_model')
     assert not answer.success
-    assert 'ms per frame, max_inference_time allows 0.0 ms' in answer.message
+    assert 'the limit is 0.0 ms (max_inference_time)' in answer.message
 
     assert client.set_parameter('classifier', 'max_inference_time', 0).successful
     answer = client.call(Trigger, 'update_model')
     assert answer.success
     assert answer.message.endswith(' ms per frame')
+
+
+def test_a_model_whose_logits_are_no_numbers_is_refused(
+    classifier: Process, client: Client, tmp_path: Path
+) -> None:
+    model = tiny_model(2, release=2, bypass=False)
+    huge = {
+        name: Tensor(name, np.full(tensor.dense().shape, 3e38, np.float32))
+        for name, tensor in model.tensors.items()
+    }
+    file.write(replace(model, tensors=huge, self_test=SelfTest()), tmp_path / 'nan.sqz')
+    name_model(client, tmp_path / 'nan.sqz')
+    answer = client.call(Trigger, 'update_model')
+    assert not answer.success
+    assert 'still serving tiny release 1' in answer.message
+    camera, received = client.camera()
+    assert winner(client, camera, received) == 'bucket'
