@@ -14,6 +14,7 @@ are tried again. Give it several times at once to share the trials, on several m
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from functools import partial
@@ -57,7 +58,7 @@ def _explore(others: list[str], options: argparse.Namespace) -> None:
         'trainer.max_epochs': tried.epochs,
     }
     line = [runs.argument(*value) for value in own.items()]
-    runner = runs.Runner(['--config', str(tried.recipe), *others, *line], options.threads)
+    runner = runs.Runner(['--config', os.fspath(tried.recipe), *others, *line], options.threads)
     study = engine.Study(
         options.output or Path('runs/explore') / options.sweep.stem,
         tried.points(),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import sys
 import time
@@ -133,8 +134,9 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(line: Command, tmp_path
 
 def test_a_real_training_is_measured(line: Command, tmp_path: Path) -> None:
     options = [f'--{name}={value}' for name, value in TINY.items()]
-    recipe = str(RECIPES / 'cifar10.yaml')
-    assert explore.main(line({RATIO: [0.5]}, *options, '--threads', '1', recipe=recipe)) == 0
+    shutil.copy(RECIPES / 'cifar10.yaml', tmp_path / 'beside.yaml')
+    arguments = line({RATIO: [0.5]}, *options, '--threads', '1', recipe='beside.yaml')
+    assert explore.main(arguments) == 0
     (row,) = table(tmp_path)
     (epoch,) = epochs(tmp_path / 'out' / 'trial_0000' / 'metrics.csv')
     assert float(row['val/top1']) == pytest.approx(epoch['val/top1'], abs=1e-6)
