@@ -82,7 +82,7 @@ class Ours:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.data = PictureData(str(folder), size=SIZE, batch_size=BATCH)
         self.data.setup()
-        self.learner = Learner(ARCHITECTURE, self.data.labels, SIZE)
+        self.learner = Learner(self.data.labels, SIZE, architecture=ARCHITECTURE)
 
     def turn(self) -> float:
         """Return pictures per second."""

@@ -9,7 +9,6 @@ as much as the network itself, and torchvision's changes of a batch are the same
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -20,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, one_hot
+from torch.utils.data import DistributedSampler
 
 from sqz_perception.errors import DataError
-from training.order import ShuffleByEpoch, part_of, seeded
 
 GREY = 128
 AREA = (0.08, 1.0)  # of a random crop, in parts of the picture's
@@ -33,17 +32,28 @@ LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in what is seen as bright
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a recipe does to each training picture; all of it depends on the seed."""
+    """
+    What a recipe does to each training picture; all of it depends on the seed.
 
-    shift: int  # by up to so many pixels in each direction
-    flip: bool  # half of them left to right
-    erase: int  # side of a grey square, pixels
-    mix: float  # the share of pictures that a part of another is pasted into
-    seed: int
-    parts: int = 1  # of the split; a picture is mixed with those of its own part only
-    zoom: float = 0.0  # half of them larger or smaller by up to this share,
-    turn: float = 0.0  # and turned by up to so many degrees
-    light: float = 0.0  # brightness, contrast and saturation changed by up to this share
+    :param shift: Random shift, pixels; of pictures in memory.
+    :param flip: Flip half of the pictures left to right.
+    :param erase: Side of a grey square over each picture, pixels; 0: none.
+    :param mix: Share of the pictures that get a part of another pasted in, and that part of its
+        class; of pictures in memory.
+    :param zoom: Half of the pictures are made larger or smaller by up to this share; of pictures
+        in memory.
+    :param turn: The same half are turned by up to so many degrees.
+    :param light: Brightness, contrast and saturation are changed, each by up to this share.
+    """
+
+    shift: int = 4
+    flip: bool = True
+    erase: int = 0
+    mix: float = 0.0
+    zoom: float = 0.0
+    turn: float = 0.0
+    light: float = 0.0
+    seed: int = 0
 
     def check(self, size: int) -> None:
         """Raise DataError for what can't be done to pictures of ``size`` pixels."""
@@ -65,8 +75,7 @@ class Changes:
     What is done to N pictures: to all of a split in one epoch, or to those of a batch.
 
     They are drawn for the split at once, so what becomes of a picture depends on the seed, the
-    epoch and its number alone: a resumed run, any number of processes and a teacher
-    (training.answers) see the same.
+    epoch and its number alone: a resumed run and any number of processes see the same.
     """
 
     up: Tensor  # int64 (N,): moved by so many pixels
@@ -91,27 +100,6 @@ class Changes:
         return Changes(*(None if values is None else do(values) for values in every))
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a recipe does to its pictures, by default as taught.yaml."""
-    recipe = parser.add_argument_group('what is done to the pictures, as the recipe has it')
-    recipe.add_argument('--shift', type=int, default=4, help='data.shift (default: 4)')
-    recipe.add_argument('--no-flip', dest='flip', action='store_false', help='data.flip is false')
-    recipe.add_argument('--erase', type=int, default=8, help='data.erase (default: 8)')
-    recipe.add_argument('--mix', type=float, default=0.5, help='data.mix (default: 0.5)')
-    recipe.add_argument('--zoom', type=float, default=0.0, help='data.zoom (default: 0)')
-    recipe.add_argument('--turn', type=float, default=0.0, help='data.turn (default: 0)')
-    recipe.add_argument('--light', type=float, default=0.0, help='data.light (default: 0)')
-    recipe.add_argument('--seed', type=int, default=1, help='seed_everything (default: 1)')
-
-
-def of_options(options: argparse.Namespace, size: int, parts: int = 1) -> Augmentation:
-    """Return what add_options' say; raise DataError where ``size`` pixels do not allow it."""
-    given = {f.name: getattr(options, f.name) for f in fields(Augmentation) if f.name != 'parts'}
-    how = Augmentation(**given, parts=parts)
-    how.check(size)
-    return how
-
-
 def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
     """Return changes to ``count`` pictures of ``size`` pixels."""
     random = seeded(how.seed, epoch, 1)  # without the 1 it is what orders the pictures
@@ -126,11 +114,10 @@ def draw(count: int, size: int, how: Augmentation, epoch: int) -> Changes:
     mirrored = shares() < (0.5 if how.flip else 0)
     # A square of any size alike: its area is, of all, what a uniform number says.
     side = (shares().sqrt() * size).round().long().where(shares() < how.mix, 0)
-    other = within_parts(torch.randperm(count, generator=random), how.parts)
+    other = torch.randperm(count, generator=random)
     pasted = _squares(places(0, size - 1), places(0, size - 1), side, size)
     erased = torch.full((count,), how.erase)
     hidden = _squares(places(0, size - 1), places(0, size - 1), erased, size)
-    # What came later is drawn last: the rest stays what it was, and with it a teacher's answers.
     warp, light = _warps(count, how, random), _lights(count, how, random)
     return Changes(up, left, mirrored, other, pasted, hidden, warp, light)
 
@@ -142,26 +129,24 @@ def _warps(count: int, how: Augmentation, random: torch.Generator) -> Tensor | N
     # Pixels between pixels blur a picture a little: half of them stay as sharp as they are.
     some = (chance < 0.5).float()
     zoom = (1 + how.zoom) ** (some * (2 * larger - 1))
-    turn = math.radians(how.turn) * some * (2 * turned - 1)
+    return warps(zoom, how.turn * some * (2 * turned - 1))
+
+
+def warps(zoom: Tensor, degrees: Tensor, aspect: float = 1.0) -> Tensor:
+    """
+    Return float32 (N, 2, 3) for ``warp``: larger ``zoom`` times and turned, each (N,).
+
+    ``aspect`` is the images' width to their height.
+    """
+    turn = torch.deg2rad(degrees)
     cos, sin, none = turn.cos() / zoom, turn.sin() / zoom, torch.zeros_like(turn)
-    return torch.stack((cos, -sin, none, sin, cos, none), 1).view(-1, 2, 3)
+    return torch.stack((cos, -sin / aspect, none, sin * aspect, cos, none), 1).view(-1, 2, 3)
 
 
 def _lights(count: int, how: Augmentation, random: torch.Generator) -> Tensor | None:
     if not how.light:
         return None
     return 1 + how.light * (2 * torch.rand(count, 3, generator=random) - 1)
-
-
-def within_parts(order: Tensor, parts: int) -> Tensor:
-    """Return the permutation ``order``, int64 (N,), changed so that each i stays in its part."""
-
-    def by_part(numbers: Tensor) -> Tensor:
-        return numbers[part_of(numbers, parts).argsort(stable=True)]
-
-    own = torch.empty_like(order)
-    own[by_part(torch.arange(len(order)))] = by_part(order)
-    return own
 
 
 def change(images: Tensor, which: Tensor, changes: Changes, whole: Tensor | None = None) -> Tensor:
@@ -297,7 +282,7 @@ class RandomCrop:
 
     size: int
     seed: int
-    order: ShuffleByEpoch  # knows the epoch
+    order: DistributedSampler  # knows the epoch
 
     def __call__(self, picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         """Return uint8 (size, size, 3) for uint8 (H, W, 3)."""
@@ -321,3 +306,9 @@ def part(height: int, width: int, random: np.random.Generator) -> tuple[int, int
             return int(random.integers(height - h + 1)), int(random.integers(width - w + 1)), h, w
     h, w = min(height, round(width / RATIO[0])), min(width, round(height * RATIO[1]))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """Return a generator that depends on these numbers only."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -1,36 +1,20 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The networks that SqueezeNet is set beside, and two that it learns from.
+The networks that SqueezeNet is compared with.
 
 AlexNet and ResNet-50 are torchvision's. Each has a small form for pictures of 32x32 pixels, with
 the filters of the original and its halvings brought forward: what is left of the picture before
-the last layers is 4x4 pixels in AlexNet, 1x1 in ResNet-50. The teachers are EfficientNet-Lite0
-and Lite2.
+the last layers is 4x4 pixels in AlexNet, 1x1 in ResNet-50.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from torch import nn
 from torchvision import models
-from torchvision.models.efficientnet import MBConv, MBConvConfig
-
-from training.depthwise import Depthwise
-
-# EfficientNet-Lite0's stages: expansion, kernel, stride, channels in and out, blocks.
-LITE0 = (
-    (1, 3, 1, 32, 16, 1),
-    (6, 3, 2, 16, 24, 2),
-    (6, 5, 2, 24, 40, 2),
-    (6, 3, 2, 40, 80, 3),
-    (6, 5, 1, 80, 112, 3),
-    (6, 5, 2, 112, 192, 4),
-    (6, 3, 1, 192, 320, 1),
-)
 
 
 def alexnet(classes: int) -> nn.Module:
@@ -66,36 +50,6 @@ def resnet50_small(classes: int) -> nn.Module:
     return net
 
 
-def efficientnet_lite(classes: int, width: float, depth: float) -> nn.Module:
-    """
-    Return an EfficientNet without squeeze-and-excitation, and with ReLU6 for SiLU.
-
-    Tan and Le, EfficientNet, arXiv 1905.11946; the Lite nets are among Google's models for TPUs.
-    As theirs, the first and the last stage are not made deeper, nor the layers around all wider.
-    """
-    block = partial(MBConv, se_layer=lambda *_, **__: nn.Identity())
-    depths = [1.0, *[depth] * (len(LITE0) - 2), 1.0]
-    net = models.EfficientNet(
-        [
-            MBConvConfig(*values, width_mult=width, depth_mult=deep, block=block)
-            for values, deep in zip(LITE0, depths, strict=True)
-        ],
-        dropout=0.0,
-        stochastic_depth_prob=0.0,
-        num_classes=classes,
-        norm_layer=partial(nn.BatchNorm2d, eps=1e-3),
-        last_channel=1280,
-    )
-    nn.init.normal_(net.classifier[-1].weight, std=0.005)
-    for module in [*net.modules()]:
-        for name, child in module.named_children():
-            if isinstance(child, nn.SiLU):
-                setattr(module, name, nn.ReLU6(inplace=True))
-            if isinstance(child, nn.Conv2d) and child.groups == child.in_channels:
-                child.__class__ = Depthwise
-    return net
-
-
 @dataclass(frozen=True)
 class Baseline:
     """How to build a network for a number of classes, and what the original is for."""
@@ -108,8 +62,6 @@ class Baseline:
 BASELINES = {
     'alexnet': Baseline(alexnet, 224, 1000),
     'resnet50': Baseline(resnet50, 224, 1000),
-    'efficientnet_lite0': Baseline(partial(efficientnet_lite, width=1.0, depth=1.0), 224, 1000),
-    'efficientnet_lite2': Baseline(partial(efficientnet_lite, width=1.1, depth=1.2), 260, 1000),
     'alexnet_small': Baseline(alexnet_small, 32, 10),
     'resnet50_small': Baseline(resnet50_small, 32, 10),
 }

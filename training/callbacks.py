@@ -1,24 +1,19 @@
 # Copyright 2026 the sqz_perception authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Compression while training, for those who have the data: pruned, shared or quantised weights.
+Prune a network while it is trained.
 
-Callbacks for the recipe of training.train, one at a time::
+A callback for the recipe of training.train::
 
     trainer:
       callbacks:
         - class_path: training.callbacks.PruneCallback
           init_args: {density: 0.33}
 
-Each acts on the convolutions' own weights, before any norm is folded into them; biases and norms
-stay as they are. Outside of an optimizer's step the network holds the compressed weights, so that
-is what is validated and what checkpoints hold. ``best.ckpt`` starts anew when a callback begins,
-and again when pruning has reached its density. Weights that are zero at the beginning remain
-zero, so a run that shares or quantises can go on from a pruned run's checkpoint (--ckpt_path).
-
-Export folds each norm into the convolution before it. Zeros survive that, and so do levels, with
-other steps; a shared value becomes another one in each channel. So share the weights of a network
-without norm, or run training.weight_sharing on the exported file.
+It acts on the convolutions' own weights, before any norm is folded into them; biases and norms
+stay as they are. Outside of an optimizer's step the network holds the pruned weights, which is
+what is validated and what checkpoints hold. ``best.ckpt`` starts anew when the callback begins,
+and again when pruning has reached its density. Weights that are zero at the start stay zero.
 """
 
 from __future__ import annotations
@@ -26,20 +21,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 
 from sqz_perception.errors import CompressionFailed
-from training.weight_sharing import BITS, prune, share
+from training.weight_sharing import prune
 
 UPDATES = 100  # of the masks, at most, while the density falls
 
 
 class Constraint(Callback):
-    """Brings the weights back to where they may be after each step of the optimizer."""
+    """Sets weights to zero again after each step of the optimizer."""
 
     def __init__(self) -> None:
         self.since: int | None = None  # the step at which this began
@@ -69,7 +63,6 @@ class Constraint(Callback):
                 f'the checkpoint is of step {self.since}, and with these batches the rate is zero '
                 f'from step {trainer.estimated_stepping_batches} on; raise --trainer.max_epochs'
             )
-        self.begin()
         self.kept = self.masks()
         self.constrain(trainer)
         if first:
@@ -85,9 +78,6 @@ class Constraint(Callback):
     def masks(self) -> dict[str, Tensor]:
         """Return which weights may change, new or resumed: those that are zero stay so."""
         return {name: weight != 0 for name, weight in self.weights.items()}
-
-    def begin(self) -> None:
-        """Do what comes once, before the first step of a run."""
 
     def constrain(self, trainer: Trainer) -> None:
         """Compress ``weights``, in place, where it takes more than what is ``kept``."""
@@ -135,104 +125,6 @@ class PruneCallback(Constraint):
             forget_best(trainer)
 
 
-class ShareCallback(Constraint):
-    """
-    Lets weights share the few values that k-means finds, and trains those.
-
-    A step moves a value by the mean of what it would move its weights by: the gradient of the
-    paper, their sum, at a rate that is the same for values of many and of few weights.
-    """
-
-    def __init__(self, bits: int = 6) -> None:
-        """
-        Share the weights of each convolution.
-
-        :param bits: Each layer has 2^bits values at most, zero among them if it has zeros.
-        """
-        super().__init__()
-        self.bits = bits
-        self.codes: dict[str, Tensor] = {}  # int64 (weights,): which value each has
-        self.members: dict[str, Tensor] = {}  # float64 (values,): how many weights have each
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Raise CompressionFailed where a weight can't have as many bits."""
-        check_bits(self.bits)
-
-    def begin(self) -> None:
-        """Find the values; those of a run that is resumed are found again."""
-        for name, weight in self.weights.items():
-            found = share(name, weight.cpu().numpy(), self.bits)
-            weight.copy_(torch.from_numpy(found.dense()))
-            codes = torch.from_numpy(found.values.astype(np.int64)).flatten().to(weight.device)
-            self.codes[name], self.members[name] = codes, codes.bincount().double()
-
-    def constrain(self, trainer: Trainer) -> None:
-        """Give all weights that share a value their mean."""
-        for name, weight in self.weights.items():
-            codes, members = self.codes[name], self.members[name]
-            sums = torch.zeros_like(members).index_add_(0, codes, weight.flatten().double())
-            weight.copy_((sums / members)[codes].view_as(weight))
-
-
-class FakeQuantiseCallback(Constraint):
-    """
-    Trains with weights rounded to levels of int8 or fewer, symmetric and for each channel.
-
-    The gradient at the rounded weights is applied to those of before, which the checkpoint keeps
-    beside them: the straight-through estimator (Bengio et al., arXiv 1308.3432).
-    """
-
-    def __init__(self, bits: int = 8) -> None:
-        """
-        Quantise the weights of each convolution.
-
-        :param bits: The levels lie between -(2^(bits - 1) - 1) and the same above zero.
-        """
-        super().__init__()
-        self.bits = bits
-        self.exact: dict[str, Tensor] = {}  # the weights before rounding
-        self.stepped = False
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Raise CompressionFailed where a weight can't have as many bits."""
-        check_bits(self.bits)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add the weights before rounding."""
-        return {**super().state_dict(), 'exact': self.exact}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the weights before rounding."""
-        super().load_state_dict(state_dict)
-        self.exact = state_dict['exact']
-
-    def begin(self) -> None:
-        """Let training go on from the weights before rounding."""
-        self._restore()
-
-    def on_before_optimizer_step(self, *_: Any) -> None:
-        """Let the optimizer change the weights before rounding."""
-        self._restore()
-        self.stepped = True
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Round again, unless gradients of more batches are still gathered."""
-        if self.stepped:
-            super().on_train_batch_end(trainer)
-        self.stepped = False
-
-    def constrain(self, trainer: Trainer) -> None:
-        """Round the weights; remember them."""
-        for name, weight in self.weights.items():
-            self.exact[name] = weight.clone()
-            weight.copy_(rounded(weight, self.bits))
-
-    @torch.no_grad()
-    def _restore(self) -> None:
-        for name, exact in self.exact.items():
-            self.weights[name].copy_(exact)
-
-
 def weights_of(module: LightningModule) -> dict[str, Tensor]:
     """Return the weights (out, in, rows, columns) that are trained, by the convolution's name."""
     return {
@@ -247,14 +139,6 @@ def largest(weight: Tensor, density: float) -> Tensor:
     return torch.from_numpy(prune(weight.detach().cpu().numpy(), density)).to(weight.device)
 
 
-def rounded(weight: Tensor, bits: int) -> Tensor:
-    """Return ``weight`` (out, ...) on the grid of each channel that its largest one ends."""
-    step = weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True) / (
-        2 ** (bits - 1) - 1
-    )
-    return (weight / step.clamp(min=torch.finfo(weight.dtype).tiny)).round() * step
-
-
 def check_densities(density: float, layers: Mapping[str, float], names: Iterable[str]) -> None:
     """Raise CompressionFailed for densities that are none, or of a layer not among ``names``."""
     for value in (density, *layers.values()):
@@ -265,12 +149,6 @@ def check_densities(density: float, layers: Mapping[str, float], names: Iterable
         raise CompressionFailed(
             f'there is no layer {unknown[0]!r} to prune; there are {", ".join(names)}'
         )
-
-
-def check_bits(bits: int) -> None:
-    """Raise CompressionFailed where a weight can't have as many bits."""
-    if bits not in BITS:
-        raise CompressionFailed(f'{bits} bits for a weight; choose from {BITS[0]} to {BITS[-1]}')
 
 
 def forget_best(trainer: Trainer) -> None:

@@ -47,8 +47,17 @@ def parser(module: str, description: str, examples: str) -> argparse.ArgumentPar
     )
 
 
-def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run ``command`` and return the exit code: 1, and one line on stderr, for what fails."""
+def report(line: str) -> None:
+    """Print ``line`` on stderr."""
+    print(line, file=sys.stderr)
+
+
+def run(
+    command: Callable[[argparse.Namespace], None],
+    options: argparse.Namespace,
+    say: Callable[[str], None] = report,
+) -> int:
+    """Run ``command`` and return the exit code; ``say`` one line where it fails or is ended."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # a file name may hold any bytes
@@ -57,16 +66,16 @@ def run(command: Callable[[argparse.Namespace], None], options: argparse.Namespa
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:  # with what to do next, if the command knows
+        say('; '.join(['interrupted', *map(str, error.args)]))
         return 130
     except Exception as error:  # the edge of every command
-        return failed(error)
+        return failed(error, say)
     return 0
 
 
-def failed(error: Exception, say: Callable[[str], None] | None = None) -> int:
-    """Print one line for ``error``, which ended a command, by ``say`` or on stderr; return 1."""
-    say = say or (lambda line: print(line, file=sys.stderr))
+def failed(error: Exception, say: Callable[[str], None] = report) -> int:
+    """Give ``say`` one line for ``error``, which ended a command; return 1."""
     if os.environ.get(DEBUG):
         say(masked(''.join(traceback.format_exception(error))))
     text = masked(' '.join(str(error).split()))

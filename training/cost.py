@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
-from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 MEBI = 2**20
 
@@ -22,22 +23,8 @@ class Cost:
 
 
 def measure(net: nn.Module, size: int) -> Cost:
-    """Run ``net`` on one empty picture (1, 3, size, size) and count; it stays as it is."""
-    macs = 0
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        places = prod(output.shape[2:])  # a linear layer has one
-        macs += layer.weight.numel() * places
-
-    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    trained, device = net.training, next(net.parameters()).device
-    try:
-        with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, size, size, device=device))
-    finally:
-        net.train(trained)
-        for hook in hooks:
-            hook.remove()
-    return Cost(sum(p.numel() for p in net.parameters()), macs)
+    """Count the operations of ``net`` on one image (1, 3, size, size); it stays as it is."""
+    shapes = deepcopy(net).to('meta').eval()  # nothing is computed
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shapes(torch.zeros(1, 3, size, size, device='meta'))
+    return Cost(sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2)

@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import cv2
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from sqz_perception.errors import DataError, ModelInvalid, SourceError
 from sqz_perception.model.metadata import check_labels
-from training import answers as teacher
 from training.augmentation import Augmentation, Changes, RandomCrop, change, draw, mix_targets
 from training.memory import GIB, free_gib
-from training.order import Share, ShuffleByEpoch, in_batches, part_of
 from training.pictures import Batch, Packed, Pictures, Streamed, check_sample, read_split
 from training.sources import SOURCES, SPLITS
 
@@ -40,7 +39,6 @@ class Epoch:
     device: torch.device
     changes: Changes
     pasted: Pictures | None  # where parts of them are pasted: all of them
-    answers: Tensor | None  # a teacher's, float16 (N, classes)
 
 
 class PictureData(LightningDataModule):
@@ -52,19 +50,10 @@ class PictureData(LightningDataModule):
         source: Literal['archive', 'cifar10', 'imagenet'] = 'archive',
         size: int = 32,
         batch_size: int = 128,
-        shift: int = 4,
-        flip: bool = True,
-        erase: int = 0,
-        mix: float = 0.0,
-        zoom: float = 0.0,
-        turn: float = 0.0,
-        light: float = 0.0,
-        answers: str | None = None,
-        parts: int = 1,
-        leave_out: int | None = None,
         memory_gib: float = 8.0,
         workers: int = 2,
         seed: int = 0,
+        **augmentation: Any,
     ) -> None:
         """
         Look at the names of the pictures; they are decoded when training starts.
@@ -78,25 +67,11 @@ class PictureData(LightningDataModule):
             given.
         :param size: Height and width given to the network, pixels.
         :param batch_size: Pictures in a step, of all processes together.
-        :param shift: Random shift in training, pixels; of pictures in memory.
-        :param flip: Flip half of the training pictures left to right.
-        :param erase: Side of a grey square over each training picture, pixels; 0: none.
-        :param mix: Share of the training pictures that get a part of another pasted in, and that
-            part of its class; of pictures in memory.
-        :param zoom: Half of the training pictures are made larger or smaller by up to this share;
-            of pictures in memory.
-        :param turn: Half of the training pictures, the same, are turned by up to so many degrees.
-        :param light: Brightness, contrast and saturation of the training pictures are changed,
-            each by up to this share.
-        :param answers: A teacher's answers to the training pictures, made by training.answers.
-        :param parts: Into which the training pictures are divided, alike in all classes. With more
-            than one, pictures are mixed with those of their own part only.
-        :param leave_out: The part, from 0, that is not trained on. A teacher answers best about
-            pictures that it does not know: training.answers takes one for each part.
         :param memory_gib: For decoded pictures, of which each process of this machine keeps all.
             Of more pictures a random part is decoded anew in each epoch.
         :param workers: Processes that decode then, beside each that trains; 0: none.
         :param seed: Of order and augmentation.
+        :param augmentation: The fields of Augmentation.
         """
         super().__init__()
         if size < 1 or batch_size < 1 or workers < 0:
@@ -104,24 +79,7 @@ class PictureData(LightningDataModule):
                 f'size {size}, batch_size {batch_size}, workers {workers}: the first two are at '
                 'least 1, the last at least 0'
             )
-        if parts < 1 or (leave_out is not None and not 0 <= leave_out < parts > 1):
-            raise DataError(
-                f'parts {parts}, leave_out {leave_out}: there is at least one part, and one of '
-                'several, counted from 0, can be left out, as with --data.parts 4 '
-                '--data.leave_out 3'
-            )
-        self.augmentation = Augmentation(
-            shift=shift,
-            flip=flip,
-            erase=erase,
-            mix=mix,
-            seed=seed,
-            parts=parts,
-            zoom=zoom,
-            turn=turn,
-            light=light,
-        )
-        self.left_out = None if leave_out is None else (leave_out, parts)
+        self.augmentation = Augmentation(seed=seed, **augmentation)
         self.augmentation.check(size)
         self.source = SOURCES[source](path)
         self.labels = self.source.labels
@@ -129,21 +87,15 @@ class PictureData(LightningDataModule):
             check_labels([*self.labels])
         except ModelInvalid as error:
             raise DataError(f'{path}: {error}; rename the folder of the class') from error
-        count = len(self.source.split('train'))
-        if parts > count:
-            raise DataError(
-                f'{path} has {count} training pictures for {parts} parts; choose fewer'
-            )
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.answers, self.memory_gib, self.workers = answers, memory_gib, workers
-        self.streamed, self.answered = False, torch.empty(0)
+        self.memory_gib, self.workers, self.streamed = memory_gib, workers, False
         self.splits: dict[str, Pictures] = {}  # in memory, where they are not streamed
         self.drawn: Epoch | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Decode both splits, once; where memory does not hold them, some to see that it works."""
         self._check_shares()
-        first = self._share().rank == 0
+        first = self._share()[0] == 0
         gib = self._gib()
         self.streamed = gib > self.memory_gib
         if self.streamed:
@@ -153,10 +105,9 @@ class PictureData(LightningDataModule):
                     f'{self.memory_gib:g}: random parts of them are decoded in each epoch',
                     file=sys.stderr,
                 )
-            if self.answers or self.augmentation.mix:
-                option = '--data.answers' if self.answers else '--data.mix'
+            if self.augmentation.mix:
                 raise DataError(
-                    f'{option} is for pictures in memory; raise --data.memory_gib to '
+                    '--data.mix is for pictures in memory; raise --data.memory_gib to '
                     f'{math.ceil(gib)}, or leave it out'
                 )
             for split in SPLITS:
@@ -171,16 +122,12 @@ class PictureData(LightningDataModule):
                 split: read_split(self.source, split, self.size, quiet=not first)
                 for split in SPLITS
             }
-            if self.answers:
-                self.answered = teacher.read(
-                    self.answers, self.source, self.size, self.augmentation
-                )
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order for each epoch; the short last one is left out."""
-        share = self._share()
-        order = ShuffleByEpoch(self._trained(), self.seed, share)
-        batch = self.batch_size // share.processes
+        rank, processes = self._share()
+        order = self._order(rank, processes)
+        batch = self.batch_size // processes
         crop = RandomCrop(self.size, self.seed, order)
         return self._loader(
             'train', crop, batch_size=batch, drop_last=len(order) > batch, sampler=order
@@ -188,9 +135,8 @@ class PictureData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Every picture once, by one of the processes."""
-        count = len(self.source.split('val'))
-        most = 4 * self.batch_size
-        return self._loader('val', None, batch_sampler=in_batches(count, most, self._share()))
+        batches = in_batches(self._count('val'), 4 * self.batch_size, *self._share())
+        return self._loader('val', None, batch_sampler=batches)
 
     def sample(self, count: int) -> Tensor:
         """
@@ -198,7 +144,7 @@ class PictureData(LightningDataModule):
 
         What is left as it is has other means and deviations than what is moved, mixed and erased.
         """
-        order = ShuffleByEpoch(self._trained(), self.seed)  # every process has the same
+        order = self._order()  # every process has the same
         which, changes = list(order)[:count], self._changes(0)
         if self.streamed:
             crop = RandomCrop(self.size, self.seed, order)
@@ -219,31 +165,24 @@ class PictureData(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, ...]:
         """
-        Augment in training, and bring a teacher's answers.
+        Augment in training.
 
-        Returns pictures and their classes, int64 (N,) or, of mixed pictures, shares (N, classes);
-        where there is a teacher, its logits (N, classes) too.
+        Returns pictures and their classes: int64 (N,) or, of mixed pictures, shares (N, classes).
         """
         images, targets, which = batch
         if self.trainer is None or not self.trainer.training:
             return images, targets
         now = self._epoch(images.device)
         if now.pasted is None:
-            images = change(images, which, now.changes)
-        else:
-            images = change(images, which, now.changes, now.pasted.images)
-            own = now.changes[which]
-            others = now.pasted.targets[own.other]
-            targets = mix_targets(targets, others, own.part, len(self.labels), self.size)
-        if now.answers is None:
-            return images, targets
-        return images, targets, now.answers[which].float()
+            return change(images, which, now.changes), targets
+        own = now.changes[which]
+        others = now.pasted.targets[own.other]
+        targets = mix_targets(targets, others, own.part, len(self.labels), self.size)
+        return change(images, which, now.changes, now.pasted.images), targets
 
     def _epoch(self, device: torch.device) -> Epoch:
         """Return what is done in the trainer's epoch, on ``device``: once, since a copy waits."""
         epoch = self.trainer.current_epoch
-        if self.answers:  # to so many epochs, which come again
-            epoch %= self.answered.shape[1]
         last = self.drawn
         if last and (last.number, last.device) == (epoch, device):
             return last
@@ -251,15 +190,14 @@ class PictureData(LightningDataModule):
         pasted = last.pasted if last and last.device == device else None
         if self.augmentation.mix and not pasted:
             pasted = self.splits['train'].to(device)
-        answers = self.answered[:, epoch].to(device) if self.answers else None
-        self.drawn = Epoch(epoch, device, changes, pasted, answers)
+        self.drawn = Epoch(epoch, device, changes, pasted)
         return self.drawn
 
     def _changes(self, epoch: int) -> Changes:
         how = self.augmentation
         if self.streamed:  # random crops have moved and scaled them
             how = replace(how, shift=0, zoom=0.0)
-        return draw(len(self.source.split('train')), self.size, how, epoch)
+        return draw(self._count('train'), self.size, how, epoch)
 
     def _loader(self, split: str, crop: RandomCrop | None, **how: Any) -> DataLoader:
         how['pin_memory'] = torch.cuda.is_available()  # else each copy waits for the GPU
@@ -272,39 +210,51 @@ class PictureData(LightningDataModule):
             cv2.setNumThreads(1)
         return DataLoader(pictures, collate_fn=whole, num_workers=self.workers, **how)
 
-    def _share(self) -> Share:
-        return (
-            Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
-        )
+    def _order(self, rank: int = 0, processes: int = 1) -> DistributedSampler:
+        """Return a new order for each epoch; processes share each step's pictures."""
+        numbers = range(self._count('train'))
+        return DistributedSampler(numbers, processes, rank, seed=self.seed, drop_last=True)
+
+    def _share(self) -> tuple[int, int]:
+        """Return the number of this process, and how many train together."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
     def _check_shares(self) -> None:
         """Refuse a batch, or a split, of which some processes would have less or nothing."""
-        processes = self._share().processes
+        _, processes = self._share()
         if self.batch_size % processes:
             raise DataError(
                 f"{processes} processes can't share {self.batch_size} pictures alike; "
                 'choose another --data.batch_size'
             )
-        fewest = min(len(self._trained()), len(self.source.split('val')))
+        fewest = min(self._count(split) for split in SPLITS)
         if fewest < processes:
             raise DataError(
                 f'{self.source.path} has a split of {fewest} pictures for {processes} processes; '
                 'start fewer'
             )
 
-    def _trained(self) -> Tensor:
-        """Return the numbers of the pictures that are trained on."""
-        numbers = torch.arange(len(self.source.split('train')))
-        if not self.left_out:
-            return numbers
-        part, parts = self.left_out
-        return numbers[part_of(numbers, parts) != part]
+    def _count(self, split: str) -> int:
+        return len(self.source.split(split))
 
     def _gib(self) -> float:
         """Return what the decoded pictures take of this machine's memory."""
-        count = sum(len(self.source.split(split)) for split in SPLITS)
+        count = sum(self._count(split) for split in SPLITS)
         here = self.trainer.num_devices if self.trainer else 1  # processes
         return here * count * 3 * self.size**2 / GIB
+
+
+def in_batches(count: int, most: int, rank: int, processes: int) -> list[list[int]]:
+    """
+    Return a process's share of ``count`` pictures in batches of at most ``most``, two or more.
+
+    Each picture is in one batch of one process. All processes have as many batches, since they
+    wait for each other at each, and none is empty if there are as many pictures as processes.
+    """
+    own = np.arange(rank, count, processes)
+    largest = -(-count // processes)  # of the shares, which differ by one at most
+    return [batch.tolist() for batch in np.array_split(own, max(1, -(-largest // most)))]
 
 
 def whole(batch: T) -> T:

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from sqz_perception.errors import CheckpointInvalid, SqzError
+from sqz_perception.errors import CheckpointInvalid
 from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model, Tensor
 from training import command
-from training.architecture import STEMS, Architecture
+from training.architecture import STEMS
 from training.assemble import Assembler, Identity, Layer
+from training.config import Description
 from training.models import Fire, SqueezeNet
 
 EXAMPLES = """\
@@ -38,8 +39,6 @@ examples:
 then:
   python -m sqz_perception verify cifar10.sqz
 """
-# What checkpoints of earlier versions do not say.
-DEFAULTS = {'baseline': None, 'color': 'rgb', 'train_from': None, 'enlarge': 1, 'left_out': None}
 OTHER_VERSION = 'its description or its weights are of another version'
 
 
@@ -107,33 +106,21 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Trained:
     """
     content = load_content(path)
     description = content['sqz_perception']
-    if description['baseline']:
+    if description.config.baseline:
         raise CheckpointInvalid(
-            f'{path} is of {description["baseline"]}, which is there to compare with and not for '
-            'a robot; train an architecture of the family'
+            f'{path} is of {description.config.baseline}, which is there to compare with and not '
+            'for a robot; train an architecture of the family'
         )
-    if description['enlarge'] > 1:
-        raise CheckpointInvalid(
-            f'{path} is of a network that enlarges its pictures: it is there to teach, not for a '
-            'robot; train one with --model.enlarge 1'
-        )
+    net = SqueezeNet(description.config.architecture)
     try:
-        net = SqueezeNet(Architecture(**description['architecture']))
-        net.load_state_dict(_network_state(content['state_dict']))
-        return Trained(net.eval(), _spec(description), tuple(description['labels']))
-    except SqzError:
-        raise
+        net.load_state_dict(network_state(content))
     except Exception as error:  # whatever a missing key or another shape gives
         raise invalid(path, OTHER_VERSION) from error
-
-
-def load_description(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a checkpoint says of its network. Raises CheckpointInvalid."""
-    return load_content(path)['sqz_perception']
+    return Trained(net.eval(), _spec(description), description.labels)
 
 
 def load_content(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return all that a checkpoint holds. Raises CheckpointInvalid."""
+    """Return what a checkpoint holds, with its Description. Raises CheckpointInvalid."""
     if not Path(path).is_file():
         raise CheckpointInvalid(f'{path}: no such file; training.train writes best.ckpt')
     try:
@@ -143,7 +130,11 @@ def load_content(path: str | os.PathLike[str]) -> dict[str, Any]:
     description = content.get('sqz_perception') if isinstance(content, dict) else None
     if not isinstance(description, dict):
         raise invalid(path, 'another program wrote it')
-    return {**content, 'sqz_perception': {**DEFAULTS, **description}}
+    try:
+        known = Description.of(description)
+        return {'state_dict': content['state_dict'], 'sqz_perception': known}
+    except Exception as error:  # whatever a missing or another value gives
+        raise invalid(path, OTHER_VERSION) from error
 
 
 def invalid(path: str | os.PathLike[str], reason: str) -> CheckpointInvalid:
@@ -178,15 +169,16 @@ def _affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     return gain, norm.bias.detach().double() - mean * gain
 
 
-def _network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    prefix = 'net.'
+def network_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the weights of the network in a checkpoint's content, by their names in it."""
+    state, prefix = content['state_dict'], 'net.'
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _spec(description: dict[str, Any]) -> InputSpec:
-    size, color = description['size'], description['color']
-    scale = tuple(1 / std for std in description['std'])
-    return InputSpec(size, size, size, color, tuple(description['mean']), scale)
+def _spec(description: Description) -> InputSpec:
+    size, values = description.size, description.preprocessing
+    red, green, blue = (1 / std for std in values.std)
+    return InputSpec(size, size, size, values.color, values.mean, (red, green, blue))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -35,7 +35,7 @@ class FirstBatch(Callback):
         from training import plots
 
         images, targets = (values[:MOST].cpu() for values in batch[:2])
-        labels = pl_module.description['labels']
+        labels = pl_module.description.labels
         self.path.parent.mkdir(parents=True, exist_ok=True)
         plots.pictures(images.numpy(), [_title(one, labels) for one in targets], self.path)
 

@@ -134,31 +134,20 @@ def max_pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
 
 
-def load_in_order(net: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """
-    Give ``net`` the weights of ``state``, somebody's of the same network.
-
-    Both list their layers in the network's order, so only the names differ; what norms have
-    counted is left out. Raise ArchitectureInvalid where the weights are not those of ``name``.
-    """
-    own, given = (counted_out(values) for values in (net.state_dict(), state))
-    shapes, found = ([getattr(v, 'shape', None) for v in of.values()] for of in (own, given))
-    if shapes != found:
-        raise ArchitectureInvalid(
-            f'these are not the weights of this {name}: their number or '
-            'their shapes differ; choose the version that they are for'
-        )
-    net.load_state_dict(dict(zip(own, given.values(), strict=True)), strict=False)
-
-
-def counted_out(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``state`` without how many batches each norm saw; older weights do not have it."""
-    return {key: v for key, v in state.items() if not key.endswith('num_batches_tracked')}
-
-
 def load_torchvision(net: SqueezeNet, state: Mapping[str, Tensor]) -> None:
-    """Give ``net`` the weights of torchvision's SqueezeNet of the same version."""
-    load_in_order(net, state, 'SqueezeNet')
+    """
+    Give ``net`` the weights of torchvision's SqueezeNet of the same version.
+
+    Both list their layers in the network's order, so only the names differ. Raises
+    ArchitectureInvalid where the weights are of another network.
+    """
+    own = net.state_dict()
+    if [v.shape for v in own.values()] != [v.shape for v in state.values()]:
+        raise ArchitectureInvalid(
+            'these are not the weights of this SqueezeNet: their number or their shapes differ; '
+            'choose the version that they are for'
+        )
+    net.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def build(name: str, classes: int | None = None) -> nn.Module:

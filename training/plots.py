@@ -22,7 +22,6 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from training.metrics import epochs
-from training.plot_labels import place
 from training.reliability import BINS, bins, calibration_error
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ MARKERS = 'osD^vP*X'  # of groups, so that they differ without colour too
 NUMBERED = 20  # classes at most of a confusion with a number in each cell
 NAMED = 60  # classes at most whose names fit beside the axes
 LABELLED = 30  # points at most that all have a label; of more, those of the front
+ITERATIONS = 500  # of placing labels
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,21 @@ def size_against_accuracy(
     axes.grid(alpha=0.3)
     axes.margins(0.12)
     axes.legend(fontsize='small')
-    rest = [p for p in points if p not in best] if len(points) <= LABELLED else []
-    (x, y), bars = _steps(best), [point for point in points if point.spread]
-    place(
-        axes,
-        [(p.size, p.accuracy, p.label) for p in (*best, *rest)],
-        [*zip(x, y, x[1:], y[1:], strict=False)]
-        + [(p.size, p.accuracy - p.spread, p.size, p.accuracy + p.spread) for p in bars],
-    )
+    _label(axes, points if len(points) <= LABELLED else best)
     return _saved(figure, path)
+
+
+def _label(axes: Any, points: Sequence[Point]) -> None:
+    """Write each point's label beside it, where it covers no other; all else is drawn already."""
+    from adjustText import adjust_text  # takes half a second
+
+    axes.figure.draw_without_rendering()  # settles the layout, which the places depend on
+    texts = [axes.text(p.size, p.accuracy, p.label, fontsize='small') for p in points]
+    arrows = {'arrowstyle': '-', 'color': 'gray'}
+    legend = [axes.get_legend()]
+    adjust_text(
+        texts, ax=axes, objects=legend, expand=(1.1, 1.4), iter_lim=ITERATIONS, arrowprops=arrows
+    )
 
 
 def front(points: Sequence[Point]) -> list[Point]:

@@ -37,11 +37,6 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16_pays(device))
 
 
-def openvino_hint() -> Literal['bf16', 'f32']:
-    """Return the precision that OpenVINO is fastest with on this machine's processor."""
-    return 'bf16' if bf16_pays(torch.device('cpu')) else 'f32'
-
-
 def of_trainer(accelerator: str) -> Literal['bf16-mixed', '32-true']:
     """Return the precision that a trainer is fastest with on its ``accelerator``."""
     gpu = accelerator in GPUS and torch.cuda.is_available()

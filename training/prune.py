@@ -139,7 +139,7 @@ def _prune(options: argparse.Namespace) -> None:
     command.write_csv([as_row(found, point) for point in found.points], path)
     print(f'{path}: every layer at every density')
     plot(found, chosen, output / 'sensitivity.png')
-    if not learner.description['baseline']:
+    if not learner.config.baseline:
         suggest(found, options.density, learner)
 
 

@@ -21,6 +21,7 @@ from statistics import fmean
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -29,6 +30,7 @@ from sqz_perception.inference.classifier import LoadedModel
 from sqz_perception.inference.options import runtime
 from training import command
 from training.archive import Archive
+from training.augmentation import relight, warp, warps
 from training.evaluate import add_options, check_labels, chosen, truth
 
 EXAMPLES = """\
@@ -65,27 +67,29 @@ def turned(picture: Picture, degrees: float, random: Random) -> Picture:
 
 
 def _warped(picture: Picture, degrees: float, factor: float) -> Picture:
-    # What comes in at a border is the picture's own, reflected, as in training.
     height, width = picture.shape[:2]
-    where = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, factor)
-    return _uint8(cv2.warpAffine(picture, where, (width, height), borderMode=cv2.BORDER_REFLECT))
+    where = warps(torch.tensor([float(factor)]), torch.tensor([float(degrees)]), width / height)
+    return warp(torch.from_numpy(picture)[None], where)[0].numpy()
 
 
 def lit(picture: Picture, factor: float, _: Random) -> Picture:
     """Return the picture with all values times ``factor``."""
-    return _uint8(picture * np.float32(factor))
+    return _relit(picture, (factor, 1, 1))
 
 
 def contrasted(picture: Picture, factor: float, _: Random) -> Picture:
     """Return the picture with all distances to its mean brightness times ``factor``."""
-    mean = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).mean(dtype=np.float32)
-    return _uint8(mean + factor * (picture - mean))
+    return _relit(picture, (1, factor, 1))
 
 
 def saturated(picture: Picture, factor: float, _: Random) -> Picture:
     """Return the picture with the distances to each pixel's own brightness times ``factor``."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None].astype(np.float32)
-    return _uint8(grey + factor * (picture - grey))
+    return _relit(picture, (1, 1, factor))
+
+
+def _relit(picture: Picture, light: tuple[float, float, float]) -> Picture:
+    rgb = torch.from_numpy(picture).flip(2)[None]
+    return relight(rgb, torch.tensor([light], dtype=torch.float32))[0].flip(2).numpy()
 
 
 def blurred(picture: Picture, percent: float, _: Random) -> Picture:

@@ -99,7 +99,7 @@ def validation(learner: Learner, path: str) -> Pictures:
     """Return the validation pictures of an archive with the classes of ``learner``."""
     source = ArchiveSource(path)
     learner.check_classes(source.labels, path)
-    return read_split(source, 'val', learner.description['size'])
+    return read_split(source, 'val', learner.description.size)
 
 
 def scan(learner: Learner, pictures: Pictures, densities: Sequence[float]) -> Scan:

@@ -5,8 +5,7 @@ Begin with the weights of a model file or a checkpoint instead of random ones: t
 
 A model file's graph is compared with the recipe's network node for node, so strides, pads and
 pools agree as well as shapes. Batch norm is folded in it; where the network has norms, they begin
-anew (training.norms). A checkpoint of training.train has its norms still. A baseline begins with
-weights as somebody published them.
+anew (training.norms). A checkpoint of training.train has its norms still.
 """
 
 from __future__ import annotations
@@ -21,19 +20,11 @@ from sqz_perception.errors import ArchitectureInvalid, CheckpointInvalid
 from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model, Node
 from training import norms
-from training.export import assembled, load_checkpoint, load_content, load_description
-from training.models import SqueezeNet, counted_out, load_in_order
+from training.config import Preprocessing
+from training.export import assembled, load_checkpoint, load_content, network_state
+from training.models import SqueezeNet
 
 FIRST, HEAD = 'conv1', 'conv10'
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What the network sees of a value x, 0 to 255: (x - mean) / std, in the order of color."""
-
-    color: str  # 'rgb' or 'bgr'
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -60,38 +51,30 @@ def begin(net: SqueezeNet, path: str, labels: tuple[str, ...], size: int) -> Beg
     except ArchitectureInvalid as error:
         raise ArchitectureInvalid(f'{path}: {error}') from error
     # Twice inverted, 62.1 would have become 62.10000000000001.
-    std = tuple(float(f'{1 / scale:.9g}') for scale in spec.scale)
-    values = Preprocessing(spec.color, spec.mean, std)
+    red, green, blue = (float(f'{1 / scale:.9g}') for scale in spec.scale)
+    values = Preprocessing(spec.color, spec.mean, (red, green, blue))
     return Beginning(values, known != labels, net.architecture.norm and not checkpoint)
 
 
 def begin_baseline(net: nn.Module, path: str) -> None:
     """
-    Give a baseline the weights at ``path``: a checkpoint of it, or a published state dict.
+    Give a baseline the weights at ``path``: a checkpoint of it, or torchvision's state dict.
 
-    Layers are told by their order and their shapes, since everybody names them differently. The
-    last one keeps its random weights where it is of other classes. Raises CheckpointInvalid where
-    the file can't be read, and ArchitectureInvalid where it is of another network.
+    The last layer keeps its random weights where it has another number of classes. Raises
+    CheckpointInvalid where the file can't be read, and ArchitectureInvalid where it is of another
+    network.
     """
     given = _trained(path) if path.endswith('.ckpt') else _published(path)
-    head = [*counted_out(net.state_dict()).values()][-2:]  # its weight and its bias
-    names = [*given][-2:]
-    if [getattr(given[name], 'shape', None) for name in names] != [v.shape for v in head]:
-        given |= dict(zip(names, head, strict=False))
-    try:
-        load_in_order(net, given, 'network')
-    except ArchitectureInvalid as error:
-        raise ArchitectureInvalid(f'{path}: {error}') from error
-
-
-def check_left_out(path: str, left_out: tuple[int, int]) -> None:
-    """Raise CheckpointInvalid where the checkpoint at ``path`` knows the part to be left out."""
-    if load_description(path)['left_out'] != list(left_out):
-        part, parts = left_out
-        raise CheckpointInvalid(
-            f'{path} was trained on part {part} of {parts}, so this run would not leave it out; '
-            f'start from one of --data.parts {parts} --data.leave_out {part}'
+    own = net.state_dict()
+    head = [*own][-2:]  # weight and bias of the last layer
+    given = {name: v for name, v in given.items() if name in own and v.shape == own[name].shape}
+    left_out = {name for name in own.keys() - given.keys() if not name.endswith('_tracked')}
+    if not left_out <= {*head}:
+        raise ArchitectureInvalid(
+            f'{path} is of another network: no {min(left_out - {*head})} of this shape; give the '
+            'weights of this baseline'
         )
+    net.load_state_dict(given, strict=False)
 
 
 def freeze(net: SqueezeNet, first: str) -> list[nn.Module]:
@@ -115,16 +98,17 @@ def freeze(net: SqueezeNet, first: str) -> list[nn.Module]:
 
 def _trained(path: str) -> dict[str, Tensor]:
     content = load_content(path)
-    if content['sqz_perception']['baseline'] is None:
+    if content['sqz_perception'].config.baseline is None:
         raise ArchitectureInvalid(
             f'{path} is of a SqueezeNet; leave out --model.baseline, or give weights of that'
         )
-    return counted_out({k.removeprefix('net.'): v for k, v in content['state_dict'].items()})
+    return network_state(content)
 
 
 def _published(path: str) -> dict[str, Tensor]:
     try:
-        return counted_out(torch.load(path, map_location='cpu', weights_only=True))
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     except FileNotFoundError as error:
         raise CheckpointInvalid(f'{path}: no such file; give the published weights') from error
     except Exception as error:  # torch.load raises whatever pickle and zip do
@@ -165,7 +149,7 @@ def _check_size(spec: InputSpec, size: int) -> None:
     if (spec.height, spec.width) != (size, size):
         raise ArchitectureInvalid(
             f'it is for pictures of {spec.width}x{spec.height} pixels, not {size}x{size}; '
-            f'--data.size, times --model.enlarge, must be {spec.height}'
+            f'set --data.size to {spec.height}'
         )
 
 

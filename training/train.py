@@ -14,8 +14,8 @@ first one's means and variances.
 
 from __future__ import annotations
 
+import argparse
 import logging
-import signal
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
@@ -27,14 +27,13 @@ from jsonargparse import DefaultHelpFormatter
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from sqz_perception.errors import CheckpointInvalid, DataError
-from training import command, interrupt, precision, processes
-from training.architecture import Architecture
+from sqz_perception.errors import DataError, TrainingError
+from training import command, precision, processes
 from training.data import PictureData
-from training.export import load_description
+from training.export import load_content
 from training.first_batch import FirstBatch
 from training.learner import Learner
 
@@ -57,9 +56,6 @@ then:
   python -m training.export runs/cifar10/best.ckpt -o cifar10.sqz --name my-net --release 1
 """
 
-# Of a checkpoint's description: what a run that goes on from it has too, beside the architecture.
-SAME = ('baseline', 'color', 'mean', 'std', 'train_from', 'enlarge', 'left_out')
-
 
 class Cli(LightningCLI):
     """Lightning's command line with the labels taken from the data and a folder for the run."""
@@ -73,7 +69,6 @@ class Cli(LightningCLI):
             help='checkpoint to go on from, for example last.ckpt',
         )
         parser.link_arguments('data.labels', 'model.labels', apply_on='instantiate')
-        parser.link_arguments('data.left_out', 'model.left_out', apply_on='instantiate')
         parser.link_arguments('data.size', 'model.size')
         parser.link_arguments('seed_everything', 'data.seed')
 
@@ -116,17 +111,6 @@ def keep_metrics(root: Path) -> None:
         metrics.rename(root / f'metrics.{earlier + 1}.csv')
 
 
-def check_resumable(path: str, description: dict[str, Any]) -> None:
-    """Raise CheckpointInvalid where ``path`` is no checkpoint of the network described."""
-    found = load_description(path)
-    # Of an earlier version, it may say less than this one.
-    same = Architecture(**found['architecture']) == Architecture(**description['architecture'])
-    if not same or any(found[key] != description[key] for key in SAME):
-        raise CheckpointInvalid(
-            f'{path} is of another network; resume with the recipe that it was trained with'
-        )
-
-
 def train(args: ArgsType = None) -> Cli:
     """Train as the command line, or ``args``, says."""
     cli = prepared(args)
@@ -167,21 +151,14 @@ def _cli(args: ArgsType, parser: dict[str, Any]) -> Cli:
 
 
 def fit(cli: Cli) -> None:
-    """
-    Train what is prepared and draw how it went.
-
-    Ctrl-C ends it between two batches, by KeyboardInterrupt; SIGTERM by SIGTERMException.
-    """
+    """Train what is prepared and draw how it went; raise KeyboardInterrupt where it is ended."""
     if cli.config.ckpt_path:
-        check_resumable(cli.config.ckpt_path, cli.model.description)
+        found = load_content(cli.config.ckpt_path)['sqz_perception']
+        cli.model.description.check_same_network(found, cli.config.ckpt_path)
     try:
-        with interrupt.deferred() as waiting:
-            cli.trainer.callbacks.append(interrupt.EndBetweenBatches(waiting))
-            cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
-    except SIGTERMException:  # a SystemExit too
-        raise
-    except SystemExit:  # Lightning's answer to KeyboardInterrupt
-        raise KeyboardInterrupt from None
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C and to SIGTERM
+        raise KeyboardInterrupt('--ckpt_path with last.ckpt goes on') from error
     if cli.trainer.is_global_zero and cli.metrics.exists():
         from training import plots
 
@@ -192,35 +169,27 @@ def quiet() -> None:
     """Keep from people what Lightning and PyTorch say beside the progress."""
     logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', module='pytorch_lightning|lightning_fabric')
-    # A recorded network (training.cuda_graph) was recorded on another stream: no harm, they wait.
-    warnings.filterwarnings('ignore', message="The AccumulateGrad node's stream does not match")
 
 
 class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Leaves the examples as they are written."""
 
 
-def _ended_by(how: signal.Signals) -> int:
-    processes.report(f'ended by {how.name}; --ckpt_path with last.ckpt goes on')
-    return 128 + how
+def _train(_: argparse.Namespace) -> None:
+    try:
+        train()
+    except MisconfigurationException as error:
+        raise TrainingError(str(error)) from error
+    except RuntimeError as error:
+        if not processes.lost(error):
+            raise
+        raise TrainingError('another training process exited; see its error above') from error
 
 
 def main() -> int:
     """Run the command; errors in one line."""
     quiet()
-    try:
-        train()
-    except SIGTERMException:  # which would end with 0, as if the run were done
-        return _ended_by(signal.SIGTERM)
-    except KeyboardInterrupt:
-        return _ended_by(signal.SIGINT)
-    except MisconfigurationException as error:
-        return command.failed(DataError(str(error)), processes.report)
-    except Exception as error:  # the edge of the command
-        if isinstance(error, RuntimeError) and processes.lost(error):
-            error = DataError('another training process exited; see its error above')
-        return command.failed(error, processes.report)
-    return 0
+    return command.run(_train, argparse.Namespace(), processes.report)
 
 
 if __name__ == '__main__':

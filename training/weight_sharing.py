@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sqz_perception.inference.options import count
 from sqz_perception.model import codec
 from sqz_perception.model.network import Model, Tensor
-from training import calibration, command, huffman
+from training import calibration, command
 from training.centroids import tune
 from training.reference import self_test
 
@@ -165,20 +165,18 @@ def _compress(options: argparse.Namespace) -> None:
     shared = tune(model, shared, pictures, options.epochs)
     shared = replace(shared, self_test=self_test(shared))
     command.save(shared, options.output)
-    print(_summary(shared, options.output.stat().st_size))
+    print(_summary(shared))
 
 
-def _summary(model: Model, file_bytes: int) -> str:
-    """Say what was kept, and what Huffman's code would make of the file's tensors."""
+def _summary(model: Model) -> str:
+    """Return how many of the weights are not zero, and the size of the compressed tensors."""
     weights = [model.tensors[node.weight] for node in model.convolutions]
     kept = sum(int(np.count_nonzero(tensor.dense())) for tensor in weights)
     size = sum(tensor.values.size for tensor in weights)
     codebooks = [tensor.codebook for tensor in weights if tensor.codebook is not None]
-    ours = len(codec.encode([*codebooks, *(one.values for one in model.tensors.values())]))
-    huffmans = huffman.coded_bytes(model.tensors.values())
+    coded = len(codec.encode([*codebooks, *(one.values for one in model.tensors.values())]))
     return (
-        f'{100 * kept / size:.1f} % of the weights are not zero; the tensors take {ours:,} bytes, '
-        f'in Huffman codes {huffmans:,} (the whole file {file_bytes - ours + huffmans:,})'
+        f'{100 * kept / size:.1f} % of the weights are not zero; the tensors take {coded:,} bytes'
     )
 
 

@@ -13,6 +13,7 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from torch.utils.data import DistributedSampler  # noqa: E402
 
 from class_pictures import noisy_picture  # noqa: E402
 from sqz_perception.errors import DataError  # noqa: E402
@@ -30,7 +31,6 @@ from training.augmentation import (  # noqa: E402
     relight,
     warp,
 )
-from training.order import ShuffleByEpoch  # noqa: E402
 
 NOTHING = Augmentation(shift=0, flip=False, erase=0, mix=0.0, seed=1)
 VARIED = replace(NOTHING, zoom=0.25, turn=20.0, light=0.3)
@@ -163,7 +163,6 @@ def test_light_is_drawn_within_its_share() -> None:
 
 
 def test_what_is_drawn_beside_does_not_change_the_rest() -> None:
-    """A teacher's answers from before there was zoom, turn and light stay true."""
     how = Augmentation(shift=3, flip=True, erase=4, mix=0.5, seed=1)
     more = replace(how, zoom=0.2, turn=10.0, light=0.1)
     before, after = (draw(50, 12, each, 2) for each in (how, more))
@@ -240,7 +239,7 @@ def test_a_random_crop_depends_on_seed_epoch_and_picture_alone() -> None:
     picture = noisy_picture((1, 2, 3), 0, 48)
 
     def crop(seed: int, epoch: int, number: int) -> bytes:
-        order = ShuffleByEpoch(torch.arange(10), seed)
+        order = DistributedSampler(range(10), 1, 0)
         order.set_epoch(epoch)
         cut = RandomCrop(16, seed, order)(picture, number)
         assert cut.shape == (16, 16, 3)
@@ -248,13 +247,3 @@ def test_a_random_crop_depends_on_seed_epoch_and_picture_alone() -> None:
 
     assert crop(1, 2, 3) == crop(1, 2, 3)
     assert len({crop(1, 2, 3), crop(2, 2, 3), crop(1, 3, 3), crop(1, 2, 4)}) == 4
-
-
-@given(st.integers(1, 60), st.integers(1, 7))
-def test_pictures_are_mixed_with_those_of_their_own_part(count: int, parts: int) -> None:
-    how = replace(NOTHING, mix=1.0, parts=parts)
-    others = draw(count, 10, how, 2).other
-    assert sorted(others.tolist()) == list(range(count))
-    assert ((others - torch.arange(count)) % parts == 0).all()
-    whole = draw(count, 10, replace(how, parts=1), 2)
-    assert torch.equal(draw(count, 10, how, 2).part, whole.part)

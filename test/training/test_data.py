@@ -19,13 +19,16 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 pytest.importorskip('pytorch_lightning')
 
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from torch._subclasses import FakeTensorMode  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 from class_pictures import COLORS, color_members, noisy_picture, png, write_zip  # noqa: E402
 from sqz_perception.errors import DataError  # noqa: E402
 from training import data as data_module  # noqa: E402
 from training.augmentation import change  # noqa: E402
-from training.data import PictureData  # noqa: E402
+from training.data import PictureData, in_batches  # noqa: E402
 
 
 def prepared(colors: Path, rank: int = 0, processes: int = 1, **settings: Any) -> PictureData:
@@ -132,31 +135,15 @@ def test_what_processes_can_not_share_is_refused_before_decoding(colors: Path) -
         prepared(colors, 0, 16)
 
 
-@pytest.mark.parametrize('memory_gib', [8, 0])
-def test_the_part_that_is_left_out_is_not_seen(colors: Path, memory_gib: float) -> None:
-    data = prepared(
-        colors, memory_gib=memory_gib, parts=3, leave_out=1, mix=1.0 * bool(memory_gib)
-    )
-    loader = data.train_dataloader()
-    seen = torch.cat([which for *_, which in batches_of(data, loader)])
-    assert len(loader.sampler) == 48
-    assert not (seen % 3 == 1).any()
-    assert len(seen.unique()) == len(seen) == 48
-    assert len(data.sample(1000)) == 48
-
-
-@pytest.mark.parametrize(('parts', 'leave_out'), [(0, None), (1, 0), (3, 3), (3, -1)])
-def test_parts_that_can_not_be_are_refused(
-    colors: Path, parts: int, leave_out: int | None
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 4))
+def test_processes_validate_every_picture_once_and_in_step(
+    count: int, most: int, processes: int
 ) -> None:
-    with pytest.raises(DataError, match='one of several'):
-        PictureData(str(colors), parts=parts, leave_out=leave_out)
-
-
-def test_more_parts_than_pictures_are_refused(colors: Path) -> None:
-    PictureData(str(colors), parts=72, leave_out=71)
-    with pytest.raises(DataError, match='has 72 training pictures for 73 parts; choose fewer'):
-        PictureData(str(colors), parts=73, leave_out=72)
+    most, count = max(2, most), max(count, processes)
+    shares = [in_batches(count, most, rank, processes) for rank in range(processes)]
+    assert sorted(i for share in shares for batch in share for i in batch) == [*range(count)]
+    assert len({len(share) for share in shares}) == 1
+    assert all(1 <= len(batch) <= most for share in shares for batch in share)
 
 
 STREAM = """
@@ -223,3 +210,22 @@ def test_a_class_that_no_model_file_can_hold_is_refused_before_training(
         PictureData(str(write_zip(tmp_path / 'a.zip', members)))
     assert shown in str(error.value)
     assert 'rename the folder' in str(error.value)
+
+
+def test_mixing_is_refused_where_pictures_are_streamed(colors: Path) -> None:
+    with pytest.raises(DataError, match=r'--data.mix is .* raise --data.memory_gib to 1'):
+        prepared(colors, memory_gib=0, mix=0.5)
+
+
+def test_on_a_gpu_nothing_comes_from_the_processor_in_each_step(colors: Path) -> None:
+    """It would have to wait for it. A make-believe GPU refuses to mix what lies on both."""
+    data = prepared(colors, erase=6, mix=0.5, zoom=0.2, turn=10.0, light=0.1)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = tuple(torch.empty_like(v, device='cuda') for v in data.splits['train'][:8])
+        which = torch.empty(8, dtype=torch.int64, device='cuda')
+        data.on_after_batch_transfer((*batch, which), 0)
+        now = data.drawn
+        found = data.on_after_batch_transfer((*batch, which), 0)
+    assert data.drawn is now
+    assert [v.device.type for v in found] == ['cuda'] * 2
+    assert [tuple(v.shape) for v in found] == [(8, 32, 32, 3), (8, 3)]

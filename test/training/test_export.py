@@ -18,6 +18,7 @@ from sqz_perception.model.network import InputSpec, Model, self_test_picture  # 
 from training import export  # noqa: E402
 from training.architecture import Architecture  # noqa: E402
 from training.assemble import Identity  # noqa: E402
+from training.config import Description, ModelConfig, Preprocessing  # noqa: E402
 from training.models import SqueezeNet  # noqa: E402
 
 FP32 = Runtime('onnxruntime', 'fp32', 1)
@@ -98,16 +99,9 @@ def test_the_self_test_knows_the_stored_weights() -> None:
 
 
 def save_checkpoint(path: Path, net: SqueezeNet, labels: tuple[str, ...] = LABELS) -> Path:
-    from dataclasses import asdict
-
     state = {f'net.{name}': value for name, value in net.state_dict().items()}
-    description = {
-        'architecture': asdict(net.architecture),
-        'labels': list(labels),
-        'size': 32,
-        'mean': list(MEAN),
-        'std': list(STD),
-    }
+    config = ModelConfig(net.architecture)
+    description = Description(config, Preprocessing('rgb', MEAN, STD), labels, 32).plain()
     torch.save({'state_dict': state, 'sqz_perception': description}, path)
     return path
 
@@ -145,7 +139,7 @@ def test_command_writes_a_model_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_baseline_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = save_checkpoint(tmp_path / 'best.ckpt', trained_net('small', True, 'simple'))
     content = torch.load(path)
-    content['sqz_perception']['baseline'] = 'alexnet_small'
+    content['sqz_perception']['config']['baseline'] = 'alexnet_small'
     torch.save(content, path)
     assert export.main([str(path), '-o', str(tmp_path / 'out.sqz'), '--name', 'net']) == 1
     assert 'alexnet_small, which is there to compare with' in capsys.readouterr().err

@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 
-from training import cuda_graph, muon  # noqa: E402
 from training.muon import Muon, orthogonal  # noqa: E402
 
 
@@ -47,45 +45,6 @@ def test_a_step_turns_by_the_rate_and_keeps_the_length() -> None:
     assert 0.07 < moved < 0.13
 
 
-def test_weights_of_one_shape_move_as_each_would_alone() -> None:
-    """They are turned at once; a large one must not lend the others its length."""
-    torch.manual_seed(0)
-    together = [torch.nn.Parameter(scale * torch.randn(6, 4, 3, 3)) for scale in (1, 50, 0.1)]
-    alone = copy.deepcopy(together)
-    optimizers = [Muon(together, [], lr=0.1, others_lr=0.1)]
-    optimizers += [Muon([weight], [], lr=0.1, others_lr=0.1) for weight in alone]
-    for _ in range(3):
-        for one, other in zip(together, alone, strict=True):
-            one.grad = torch.randn_like(one)
-            other.grad = one.grad.clone()
-        for optimizer in optimizers:
-            optimizer.step()
-    torch.testing.assert_close(together, alone)
-
-
-def test_weights_of_all_shapes_move_at_once_as_each_would_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As on a GPU, with zeros around the smaller; memory's order of a weight does not matter."""
-    torch.manual_seed(0)
-    shapes = [(6, 4, 3, 3), (24, 3, 3, 3), (4, 6, 1, 1), (32, 5), (1, 9, 1, 1)]
-    together = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
-    alone = copy.deepcopy(together)
-    together[1].data = together[1].data.to(memory_format=torch.channels_last)
-    optimizer = Muon(together, [], lr=0.1, others_lr=0.1)
-    optimizers = [Muon([weight], [], lr=0.1, others_lr=0.1) for weight in alone]
-    for _ in range(3):
-        for one, other in zip(together, alone, strict=True):
-            one.grad = torch.randn_like(one)
-            other.grad = one.grad.clone()
-        with monkeypatch.context() as gpu:
-            gpu.setattr(muon, 'at_once', lambda weights: [list(range(len(weights)))])
-            optimizer.step()
-        for other in optimizers:
-            other.step()
-    torch.testing.assert_close(together, alone)
-
-
 def test_the_others_take_the_steps_of_sgd() -> None:
     bias = torch.nn.Parameter(torch.randn(5))
     twin = copy.deepcopy(bias)
@@ -97,44 +56,6 @@ def test_the_others_take_the_steps_of_sgd() -> None:
         ours.step()
         theirs.step()
     torch.testing.assert_close(bias, twin)
-
-
-def test_on_a_gpu_steps_are_replayed_with_new_gradients_and_rates(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A make-believe recording runs its work again, but knows no number of the processor's."""
-    weights = [torch.nn.Parameter(torch.randn(6, 4, 3, 3)) for _ in range(2)]
-    bias = torch.nn.Parameter(torch.randn(5))
-    twins = copy.deepcopy([*weights, bias])
-    ours = Muon(weights, [bias], lr=0.1, others_lr=0.2)
-    plain = Muon(twins[:2], twins[2:], lr=0.1, others_lr=0.2)
-    replays = []
-
-    def capture(work: Callable[[], None]) -> Callable[[], None]:
-        def replay() -> None:
-            known = [group.pop('lr') for group in ours.param_groups]
-            work()
-            for group, rate in zip(ours.param_groups, known, strict=True):
-                group['lr'] = rate
-            replays.append(work)
-
-        return replay
-
-    monkeypatch.setattr(cuda_graph, 'capture', capture)
-    for step in range(7):
-        for group in (*ours.param_groups, *plain.param_groups):
-            group['lr'] *= 0.7
-        for one, twin in zip([*weights, bias], twins, strict=True):
-            one.grad = torch.randn_like(one)
-            twin.grad = one.grad.clone()
-        if step == 4:  # as after a checkpoint
-            ours.load_state_dict(ours.state_dict())
-        with monkeypatch.context() as gpu:
-            gpu.setattr(torch.nn.Parameter, 'is_cuda', True, raising=False)
-            ours.step()
-        plain.step()
-        torch.testing.assert_close([*weights, bias], twins, rtol=0, atol=0)
-    assert len(replays) == 5
 
 
 def test_it_learns_what_a_scaled_network_can() -> None:

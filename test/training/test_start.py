@@ -30,10 +30,10 @@ from sqz_perception.model.network import (  # noqa: E402
 from tiny import tiny_model, with_one_step  # noqa: E402
 from tiny_runs import Refusal, arguments  # noqa: E402
 from training import assemble, deep_compressed, export, reference, train  # noqa: E402
-from training import learner as learner_module  # noqa: E402
 from training.architecture import PRESETS, Architecture  # noqa: E402
 from training.archive import Archive  # noqa: E402
 from training.assemble import Identity, Layer  # noqa: E402
+from training.config import MEAN  # noqa: E402
 from training.evaluate import evaluate  # noqa: E402
 from training.learner import Learner, load  # noqa: E402
 from training.models import SqueezeNet, build  # noqa: E402
@@ -86,7 +86,7 @@ def shared_values(model: Model) -> Model:
 
 def learner(path: str, architecture: Architecture = TINY, **more: object) -> Learner:
     """Return what the recipe gives the trainer, for evaluation."""
-    return Learner(architecture, COLORS, SIDE, start=path, **more).eval()
+    return Learner(COLORS, SIDE, architecture=architecture, start=path, **more).eval()
 
 
 def answers(of: Learner, bgr: np.ndarray) -> np.ndarray:
@@ -144,13 +144,14 @@ def test_a_network_begins_with_a_checkpoints_answers(checkpoint: Path) -> None:
     first = load(str(checkpoint))
     images = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
     architecture = replace(first.net.architecture, dropout=0.3)
-    begun = Learner(architecture, COLORS, 32, start=str(checkpoint)).eval()
-    other = Learner(architecture, ('a', 'b'), 32, start=str(checkpoint)).eval()
+    like = {'architecture': architecture, 'start': str(checkpoint)}
+    begun, other = (Learner(labels, 32, **like).eval() for labels in (COLORS, ('a', 'b')))
     with torch.no_grad():
         assert torch.equal(begun(images), first(images))
         assert other(images).shape == (4, 2)
     assert torch.equal(other.net.norm1.running_var, first.net.norm1.running_var)
-    assert begun.description['mean'] == first.description['mean'] != list(learner_module.MEAN)
+    assert begun.description.preprocessing == first.description.preprocessing
+    assert begun.description.preprocessing.mean != MEAN
 
 
 def test_a_run_begins_with_a_checkpoint(colors: Path, tmp_path: Path, checkpoint: Path) -> None:
@@ -162,11 +163,12 @@ def test_a_run_begins_with_a_checkpoint(colors: Path, tmp_path: Path, checkpoint
 def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     architecture = load(str(checkpoint)).net.architecture
     with pytest.raises(ArchitectureInvalid, match='last.ckpt: it is of another network'):
-        Learner(replace(architecture, norm=False), COLORS, 32, start=str(checkpoint))
-    with pytest.raises(ArchitectureInvalid, match='data.size, times --model.enlarge, must be 32'):
-        Learner(architecture, COLORS, 24, start=str(checkpoint))
+        other = replace(architecture, norm=False)
+        Learner(COLORS, 32, architecture=other, start=str(checkpoint))
+    with pytest.raises(ArchitectureInvalid, match='set --data.size to 32'):
+        Learner(COLORS, 24, architecture=architecture, start=str(checkpoint))
     with pytest.raises(CheckpointInvalid, match='none.ckpt: no such file'):
-        Learner(architecture, COLORS, 32, start=str(tmp_path / 'none.ckpt'))
+        Learner(COLORS, 32, architecture=architecture, start=str(tmp_path / 'none.ckpt'))
 
 
 @pytest.mark.parametrize(
@@ -179,12 +181,12 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint: Path, tmp_path: 
         (lambda content: content.pop('state_dict'), 'less.ckpt: no checkpoint'),
         (lambda content: content['sqz_perception'].pop('labels'), 'less.ckpt: no checkpoint'),
         (
-            lambda content: content['sqz_perception']['architecture'].update(colour='red'),
+            lambda content: content['sqz_perception']['config'].update(colour='red'),
             'less.ckpt: no checkpoint',
         ),
         (
-            lambda content: content['sqz_perception'].update(baseline='resnet50_small'),
-            'less.ckpt is of resnet50_small, which is there to compare with',
+            lambda content: content['sqz_perception']['config'].update(baseline='alexnet'),
+            'less.ckpt is of alexnet, which is there to compare with',
         ),
     ],
 )
@@ -195,7 +197,8 @@ def test_a_checkpoint_that_says_less_or_other_is_refused(
     damage(content)
     torch.save(content, tmp_path / 'less.ckpt')
     with pytest.raises(CheckpointInvalid, match=message):
-        Learner(PRESETS['squeezenet_small'], COLORS, 32, start=str(tmp_path / 'less.ckpt'))
+        small = PRESETS['squeezenet_small']
+        Learner(COLORS, 32, architecture=small, start=str(tmp_path / 'less.ckpt'))
 
 
 def test_a_network_trained_with_norms_goes_on_without(start: Start) -> None:
@@ -226,7 +229,8 @@ def test_the_deep_compressed_model_is_the_recipes_network(
     model = deep_compressed.to_model(layers, labels, Identity('caffe'), 'float32')
     path = tmp_path / 'imagenet.sqz'
     file.write(model, path, plain=True)
-    begun = Learner(PRESETS['squeezenet1_0'], labels, 227, start=str(path)).eval()
+    like = {'architecture': PRESETS['squeezenet1_0'], 'start': str(path)}
+    begun = Learner(labels, 227, **like).eval()
     picture = self_test_picture(5, model.input)
     expected = classifier.build(model, FP32).logits(picture)
     np.testing.assert_allclose(answers(begun, picture), expected, rtol=1e-3, atol=1e-3)
@@ -302,33 +306,25 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_teacher_begins_with_published_weights_and_enlarges_its_pictures(
-    colors: Path, tmp_path: Path, published: Path, capsys: pytest.CaptureFixture
+def test_a_baseline_begins_with_published_weights_and_then_a_checkpoint(
+    colors: Path, tmp_path: Path, published: Path, refusal: Refusal
 ) -> None:
-    more = {'model__baseline': 'resnet50_small', 'model__start': str(published)}
-    line = arguments(colors, tmp_path, 1, **more, model__enlarge='2', data__size='16')
+    more = {'model__baseline': 'resnet50_small', 'data__size': '16'}
+    line = arguments(colors, tmp_path, 1, **more, model__start=str(published))
     begun = train.prepared(line).model
     kernel = torch.load(published, weights_only=True)['layer3.0.conv2.weight']
     assert torch.equal(begun.net.layer3[0].conv2.weight, kernel)
     assert begun.net.fc.weight.shape == (3, 2048)
-    images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
-    assert begun.normalised(images).shape == (2, 3, 32, 32)
-    train.train(line)
-    checkpoint = tmp_path / 'last.ckpt'
-    again = load(str(checkpoint))
-    assert again.enlarge == 2
-    assert again.description['mean'] == begun.description['mean']
-    assert export.main([str(checkpoint), '--name', 'net', '-o', str(tmp_path / 'o.sqz')]) == 1
-    assert 'resnet50_small, which is there to compare with' in capsys.readouterr().err
-
-
-def test_a_network_that_enlarges_its_pictures_is_not_for_a_robot(
-    colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    train.train(arguments(colors, tmp_path, 1, model__enlarge='2', data__size='16'))
-    line = [str(tmp_path / 'last.ckpt'), '--name', 'net', '-o', str(tmp_path / 'o.sqz')]
-    assert export.main(line) == 1
-    assert 'it is there to teach, not for a robot' in capsys.readouterr().err
+    trained = train.train(line).model
+    last = {'model__start': str(tmp_path / 'last.ckpt')}
+    again = train.prepared(arguments(colors, tmp_path / 'out', 1, **more, **last)).model
+    assert torch.equal(again.net.fc.weight, trained.net.fc.weight.cpu())
+    small, export_ = tmp_path / 'small', ['--name', 'net', '-o', str(tmp_path / 'o.sqz')]
+    assert export.main([last['model__start'], *export_]) == 1
+    train.train(arguments(colors, small, 1, data__size='16'))
+    last = {'model__start': str(small / 'last.ckpt')}
+    said = refusal(arguments(colors, tmp_path / 'out', 1, **more, **last), (1,))
+    assert 'last.ckpt is of a SqueezeNet' in said
 
 
 def test_other_published_weights_are_refused(
@@ -338,11 +334,11 @@ def test_other_published_weights_are_refused(
     torch.save({'epoch': 3}, tmp_path / 'run.pth')
     (tmp_path / 'text.pth').write_text('weights')
     cases = [
-        (str(published), 'alexnet_small', 'these are not the weights of this network'),
+        (str(published), 'alexnet_small', 'resnet50.pth is of another network'),
         (str(tmp_path / 'none.pth'), 'resnet50_small', 'none.pth: no such file'),
         (str(tmp_path / 'list.pth'), 'resnet50_small', "list.pth: torch can't read it"),
         (str(tmp_path / 'text.pth'), 'resnet50_small', "text.pth: torch can't read it"),
-        (str(tmp_path / 'run.pth'), 'resnet50_small', 'run.pth: these are not the weights'),
+        (str(tmp_path / 'run.pth'), 'resnet50_small', 'run.pth is of another network'),
         ('runs/none/last.ckpt', 'resnet50_small', 'last.ckpt: no such file'),
         ('runs/cifar10.sqz', 'resnet50_small', 'cifar10.sqz is of a SqueezeNet'),
     ]
@@ -350,31 +346,6 @@ def test_other_published_weights_are_refused(
         more = {'model__baseline': baseline, 'model__start': start}
         said = refusal(arguments(colors, tmp_path / 'out', 1, **more), (1,))
         assert message in said, start
-
-
-def test_a_teacher_goes_on_with_larger_pictures(
-    colors: Path, tmp_path: Path, refusal: Refusal
-) -> None:
-    """Where it left out a part, a run that leaves out another one would not be what it says."""
-    more = {'model__baseline': 'resnet50_small', 'data__size': '16', 'data__parts': '2'}
-    first = arguments(colors, tmp_path / 'first', 1, **more, data__leave_out='1')
-    before = train.train(first).model
-    more['model__start'] = str(tmp_path / 'first' / 'last.ckpt')
-    line = arguments(colors, tmp_path / 'out', 1, **more, model__enlarge='2', data__leave_out='1')
-    begun = train.prepared(line).model
-    assert torch.equal(begun.net.fc.weight, before.net.fc.weight.cpu())
-    assert (begun.enlarge, begun.description['left_out']) == (2, [1, 2])
-    other = arguments(colors, tmp_path / 'out', 1, **more, data__leave_out='0')
-    assert 'last.ckpt was trained on part 0 of 2' in refusal(other, (1,))
-    del more['model__baseline']
-    plain = arguments(colors, tmp_path / 'plain', 1, data__size='16')
-    train.train(plain)
-    more['model__start'] = str(tmp_path / 'plain' / 'last.ckpt')
-    again = arguments(colors, tmp_path / 'out', 1, **more, data__leave_out='0')
-    assert 'last.ckpt was trained on part 0 of 2' in refusal(again, (1,))
-    more['model__baseline'] = 'resnet50_small'
-    small = arguments(colors, tmp_path / 'out', 1, **more)
-    assert 'last.ckpt is of a SqueezeNet' in refusal(small, (1,))
 
 
 def test_norms_are_put_into_a_file_that_has_none(
@@ -419,7 +390,8 @@ def test_a_robot_sees_what_training_saw(
     colors: Path, tmp_path: Path, start: Start, color: str
 ) -> None:
     base = file.read(path := start(color=color))
-    train.train(recipe(colors, tmp_path, path, model__train_from='fire2'))
+    slow = {'model__train_from': 'fire2', 'model__learning_rate': '0.01'}
+    train.train(recipe(colors, tmp_path, path, **slow))
     out = tmp_path / 'out.sqz'
     assert export.main([str(tmp_path / 'best.ckpt'), '--name', 'colors', '-o', str(out)]) == 0
     loaded = classifier.load(str(out), FP32)
@@ -491,12 +463,12 @@ def test_a_run_goes_on_only_as_it_began(
         ({'model__architecture__fires': '2'}, "where the recipe's network has max_pool pool3"),
         ({'model__architecture__stem': 'small'}, 'conv conv1 of image, stride 2 where'),
         ({'model__architecture__bypass': 'simple'}, 'has add fire3.bypass'),
-        ({'data__size': '32'}, '32x32; --data.size, times --model.enlarge, must be 48'),
-        ({'data__size': '32', 'model__enlarge': '2'}, 'not 64x64; --data.size, times'),
+        ({'data__size': '32'}, 'not 32x32; set --data.size to 48'),
         ({'model__train_from': 'fire5'}, "no layer 'fire5' to train from; there are conv1, fire2"),
         ({'model__mean': '[1.0, 2.0, 3.0]'}, 'leave out --model.mean'),
         ({'model__baseline': 'alexnet_small'}, 'leave out --model.baseline'),
-        ({'model__enlarge': '0'}, 'enlarge 0 at least 1'),
+        ({'model__teacher_weight': '1.5'}, 'a weight between 0 and 1'),
+        ({'model__temperature': '0'}, 'a temperature above 0'),
         ({'model__start': 'null'}, 'would stay random; give --model.start'),
         ({'model__start': '/nowhere/start.sqz'}, '/nowhere/start.sqz: No such file'),
         ({'model__start': __file__}, 'test_start.py: '),

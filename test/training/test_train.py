@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E
 from tiny_runs import Refusal, arguments  # noqa: E402
 from training import pictures, train  # noqa: E402
 from training.export import load_checkpoint  # noqa: E402
-from training.learner import rate_share  # noqa: E402
+from training.learner import Learner, rate_share  # noqa: E402
 
 
 @pytest.mark.usefixtures('curves')
@@ -64,14 +65,14 @@ def test_muon_learns(colors: Path, tmp_path: Path) -> None:
 
 def test_muon_trains_a_baseline_with_norms(colors: Path, tmp_path: Path) -> None:
     more = {
-        'model__baseline': 'efficientnet_lite0',
+        'model__baseline': 'resnet50_small',
         'model__optimizer': 'muon',
         'trainer__limit_train_batches': '1',
     }
     cli = train.train(arguments(colors, tmp_path, 1, **more))
     convolutions, others = cli.trainer.optimizers[0].param_groups
-    assert len(convolutions['params']) == 49
-    assert any(p is cli.model.net.classifier[1].weight for p in others['params'])
+    assert len(convolutions['params']) == 53
+    assert any(p is cli.model.net.fc.weight for p in others['params'])
 
 
 def test_a_second_logger_is_added(colors: Path, tmp_path: Path) -> None:
@@ -104,6 +105,27 @@ def test_a_resumed_run_gives_what_an_unbroken_one_gives(
     assert whole.keys() == broken.keys()
     for name, value in whole.items():
         torch.testing.assert_close(broken[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_ctrl_c_is_one_line_and_leaves_a_run_that_goes_on(
+    colors: Path, tmp_path: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = arguments(colors, tmp_path, 2)
+    with monkeypatch.context() as patched:
+        step = Learner.training_step
+
+        def interrupted(self: Learner, *batch: object) -> torch.Tensor:
+            if self.current_epoch == 1:
+                raise KeyboardInterrupt
+            return step(self, *batch)
+
+        patched.setattr(Learner, 'training_step', interrupted)
+        before = signal.getsignal(signal.SIGINT)
+        said = refusal(line, (130,))
+        signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+    assert said.strip().splitlines()[-1] == 'interrupted; --ckpt_path with last.ckpt goes on'
+    cli = train.train([*line, '--ckpt_path', str(tmp_path / 'last.ckpt')])
+    assert cli.trainer.current_epoch == 2
 
 
 @pytest.mark.parametrize(('rate', 'loss'), [('1e18', '(inf|nan)'), ('100', r'\d\S*e\+\d+')])

@@ -18,9 +18,9 @@ from class_pictures import color_members, write_zip  # noqa: E402
 from sqz_perception.inference.backend import Runtime  # noqa: E402
 from sqz_perception.inference.classifier import load  # noqa: E402
 from sqz_perception.model import file  # noqa: E402
-from sqz_perception.model.network import Model, Tensor  # noqa: E402
+from sqz_perception.model.network import Model  # noqa: E402
 from tiny import tiny_model  # noqa: E402
-from training import huffman, weight_sharing  # noqa: E402
+from training import weight_sharing  # noqa: E402
 from training.weight_sharing import (  # noqa: E402
     deep_compress,
     densities,
@@ -121,37 +121,6 @@ def test_a_shared_model_comes_back_from_its_file(tmp_path: Path) -> None:
     assert np.count_nonzero(weights_of(back)['conv10.weight']) == 20
 
 
-def test_huffman_lengths_are_the_ones_that_can_be_told_by_hand() -> None:
-    assert huffman.code_lengths(np.array([5, 9, 12, 13, 16, 45])).tolist() == [4, 4, 3, 3, 3, 1]
-    assert huffman.code_lengths(np.array([7])).tolist() == [0]
-
-
-@given(st.lists(st.integers(1, 10_000), min_size=2, max_size=256))
-def test_huffman_lengths_make_a_code_within_a_bit_of_the_entropy(counts: list[int]) -> None:
-    seen = np.array(counts)
-    lengths = huffman.code_lengths(seen)
-    assert sum(2.0**-lengths) == 1
-    share_of = seen / seen.sum()
-    entropy = -(share_of * np.log2(share_of)).sum()
-    assert entropy - 1e-9 <= (share_of * lengths).sum() < entropy + 1
-
-
-def test_huffman_takes_the_gaps_where_most_weights_are_zero() -> None:
-    codes = np.ones(100_000, np.uint8)
-    codes[499::1000], codes[999::1000] = 0, 2
-    book = np.array([-1, 0, 1], np.float32)
-    # Each of 200 weights comes with a bridge over 256 of the 500; a table has 2 bits for each of
-    # 3 codes, the other 1 for each of 256 gaps.
-    bits = (100 * 2 + 200 * 1 + 100 * 2 + 3 * 2) + (400 * 1 + 256 * 1)
-    taken = huffman.coded_bytes([Tensor('w', codes, codebook=book)])
-    assert taken == 12 + -(-bits // 8)
-    dense = np.arange(1000, dtype=np.uint8) % 3
-    full = Tensor('w', dense, codebook=np.array([-1, 0.5, 1], np.float32))
-    assert huffman.coded_bytes([full]) == 12 + -(-(334 + 666 * 2 + 3 * 2) // 8)
-    bias = Tensor('b', np.zeros(10, np.float32))
-    assert huffman.coded_bytes([bias]) == 40
-
-
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return write_zip(tmp_path / 'pictures.zip', color_members(8, 1))
@@ -176,7 +145,7 @@ def test_the_command_writes_a_model_that_runs_and_says_what_it_takes(
     assert all(len(np.unique(w)) <= 8 for w in weights_of(read).values())
     shown = capsys.readouterr().out.splitlines()
     assert shown[-1].startswith(f'{100 * kept / total:.1f} % of the weights are not zero')
-    assert f'in Huffman codes {huffman.coded_bytes(read.tensors.values()):,} ' in shown[-1]
+    assert shown[-1].endswith(' bytes')
 
 
 @pytest.mark.parametrize(

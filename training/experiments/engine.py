@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import json
 import random
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -127,8 +126,7 @@ class Study:
                 for worker in as_completed(workers):
                     worker.result()
             except KeyboardInterrupt:
-                print('interrupted; give the same command again to continue', file=sys.stderr)
-                raise
+                raise KeyboardInterrupt('give the same command again to continue') from None
             finally:
                 self.stop.set()
 

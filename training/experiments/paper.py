@@ -128,4 +128,5 @@ def untrained(experiment: Experiment, labels: tuple[str, ...]) -> Learner:
     recipe = yaml.safe_load(RECIPE.read_text(encoding='utf-8'))
     architecture = Architecture(**{**recipe['model']['architecture'], **experiment.shape})
     baseline: Any = experiment.others.get('model.baseline')
-    return Learner(architecture, labels, recipe['data']['size'], baseline)
+    size = recipe['data']['size']
+    return Learner(labels, size, architecture=architecture, baseline=baseline)

@@ -29,7 +29,7 @@ from training.command import at_least_one
 from training.cost import measure
 from training.experiments.engine import POLL, Task, Value
 from training.experiments.storage import AWAY, LONGEST
-from training.export import load_description
+from training.export import load_content
 from training.learner import load
 from training.masking import masked
 from training.metrics import epochs
@@ -141,7 +141,7 @@ def outcome(folder: Path) -> dict[str, float]:
     if not rows:
         raise TrainingError('no epoch was validated; leave out the options that prevent it')
     learner = load(str(folder / LAST))
-    cost = measure(learner.net, learner.description['size'])
+    cost = measure(learner.net, learner.description.size)
     validated = {name: round(value, 6) for name, value in rows[-1].items() if 'val/' in name}
     count = int(rows[-1]['epoch']) + 1
     return {**validated, 'epochs': count, 'parameters': cost.parameters, 'macs': cost.macs}
@@ -178,7 +178,7 @@ def _report(task: Task) -> None:
 def _usable(checkpoint: Path) -> bool:
     """Return whether to go on from a checkpoint; not where the process died as it wrote it."""
     try:
-        load_description(checkpoint)
+        load_content(checkpoint)
     except CheckpointInvalid:
         return False
     return True
