@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, one_hot
 from torch.utils.data import DistributedSampler
+from torchvision.transforms import RandomResizedCrop
 
 from sqz_perception.errors import DataError
 
 GREY = 128
-AREA = (0.08, 1.0)  # of a random crop, in parts of the picture's
-RATIO = (3 / 4, 4 / 3)  # of its width to its height
-TRIES = 10
+AREA = [0.08, 1.0]  # of a random crop, in parts of the picture's
+RATIO = [3 / 4, 4 / 3]  # of its width to its height
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in what is seen as brightness (BT.601)
 
 
@@ -276,8 +276,7 @@ class RandomCrop:
     Cuts out a part of random size, shape and place and brings it to ``size`` pixels.
 
     It depends on the seed, the epoch and the picture's number alone, so it is the same in a run
-    that is resumed and in any number of processes. Source: Szegedy et al., Going deeper with
-    convolutions, arXiv 1409.4842, section 6, with the bounds of torchvision's RandomResizedCrop.
+    that is resumed and in any number of processes.
     """
 
     size: int
@@ -286,26 +285,14 @@ class RandomCrop:
 
     def __call__(self, picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         """Return uint8 (size, size, 3) for uint8 (H, W, 3)."""
-        random = np.random.default_rng((self.seed, self.order.epoch, number))
-        rows, columns = picture.shape[:2]
-        top, left, height, width = part(rows, columns, random)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeded(self.seed, self.order.epoch, number).initial_seed())
+            shape = torch.empty(3, *picture.shape[:2], device='meta')
+            top, left, height, width = RandomResizedCrop.get_params(shape, AREA, RATIO)
         cut = picture[top : top + height, left : left + width]
         smaller = self.size < min(height, width)
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(cut, (self.size, self.size), interpolation=how), np.uint8)
-
-
-def part(height: int, width: int, random: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a random part; after some tries, of the middle."""
-    low, high = np.log(RATIO)
-    for _ in range(TRIES):
-        area = height * width * random.uniform(*AREA)
-        ratio = np.exp(random.uniform(low, high))
-        h, w = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
-        if 0 < h <= height and 0 < w <= width:
-            return int(random.integers(height - h + 1)), int(random.integers(width - w + 1)), h, w
-    h, w = min(height, round(width / RATIO[0])), min(width, round(height * RATIO[1]))
-    return (height - h) // 2, (width - w) // 2, h, w
 
 
 def seeded(*numbers: int) -> torch.Generator:

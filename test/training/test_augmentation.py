@@ -11,8 +11,6 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 from torch.utils.data import DistributedSampler  # noqa: E402
 
 from class_pictures import noisy_picture  # noqa: E402
@@ -26,7 +24,6 @@ from training.augmentation import (  # noqa: E402
     erase,
     mix_targets,
     move,
-    part,
     paste,
     relight,
     warp,
@@ -214,25 +211,6 @@ def test_what_can_not_be_done_to_a_picture_is_refused(wrong: dict[str, float]) -
 def test_views_and_light_that_can_not_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(DataError, match='a turn between 0 and 180 degrees'):
         replace(NOTHING, **wrong).check(12)
-
-
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32))
-def test_a_random_part_lies_in_the_picture(height: int, width: int, seed: int) -> None:
-    top, left, h, w = part(height, width, np.random.default_rng(seed))
-    assert top >= 0
-    assert left >= 0
-    assert 1 <= h <= height - top
-    assert 1 <= w <= width - left
-
-
-def test_random_parts_have_the_sizes_and_shapes_that_they_should() -> None:
-    random = np.random.default_rng(0)
-    parts = np.array([part(1000, 1000, random)[2:] for _ in range(2000)])
-    areas, ratios = parts.prod(axis=1) / 1e6, parts[:, 1] / parts[:, 0]
-    assert 0.079 < areas.min() < 0.1
-    assert areas.max() > 0.9
-    assert 0.74 < ratios.min() < 0.78
-    assert 1.28 < ratios.max() < 1.34
 
 
 def test_a_random_crop_depends_on_seed_epoch_and_picture_alone() -> None:
