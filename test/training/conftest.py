@@ -100,7 +100,7 @@ def fake_training(monkeypatch: pytest.MonkeyPatch) -> None:
     net = SimpleNamespace(net=None, description={'size': 32})
     monkeypatch.setattr(runs, 'COMMAND', (sys.executable, fake_train.__file__))
     monkeypatch.setattr(runs, 'load', lambda _: net)
-    monkeypatch.setattr(runs, 'load_description', lambda _: None)
+    monkeypatch.setattr(runs, 'load_content', lambda _: None)
     monkeypatch.setattr(runs, 'measure', lambda *_: SimpleNamespace(parameters=7, macs=9))
     monkeypatch.setattr(runs, 'POLL', 0.02)
     monkeypatch.setattr(engine, 'POLL', 0.02)
