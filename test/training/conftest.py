@@ -97,7 +97,7 @@ def fake_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let studies run test/fake_train.py, which takes no time, in the place of training.train."""
     from training.experiments import engine, runs
 
-    net = SimpleNamespace(net=None, description={'size': 32})
+    net = SimpleNamespace(net=None, description=SimpleNamespace(size=32))
     monkeypatch.setattr(runs, 'COMMAND', (sys.executable, fake_train.__file__))
     monkeypatch.setattr(runs, 'load', lambda _: net)
     monkeypatch.setattr(runs, 'load_content', lambda _: None)
