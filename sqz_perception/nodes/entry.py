@@ -12,6 +12,9 @@ import importlib
 import os
 import signal
 import sys
+import threading
+
+EXIT_WITHIN = 2.0  # seconds from the end of a node to the end of its process
 
 
 def classifier_node() -> int:
@@ -24,11 +27,20 @@ def image_source_node() -> int:
     return _main('image_source_node')
 
 
+def _exit_within(seconds: float, code: int) -> None:
+    """End the process in any case: Python would wait for a thread that is stuck."""
+    limit = threading.Timer(seconds, os._exit, (code,))
+    limit.daemon = True
+    limit.start()
+
+
 def _main(node: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # until the runner has its own
     try:
-        return importlib.import_module(f'sqz_perception.nodes.{node}').main()
+        code = importlib.import_module(f'sqz_perception.nodes.{node}').main()
+        _exit_within(EXIT_WITHIN, code)
+        return code
     except ImportError as error:
         print(
             f'error: {error}; install what is missing: rosdep install, or pip install of the '

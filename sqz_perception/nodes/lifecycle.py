@@ -81,12 +81,16 @@ class ManagedNode(LifecycleNode):
             self.create_service(kind, f'~/{service}', callback, qos_profile=CALLS)
 
     def start(self) -> bool:
-        """Configure and activate; return whether the node is active."""
-        with self._in_transition:
+        """Configure and activate; return false where that fails."""
+        if not self._in_transition.acquire(blocking=False):
+            return True  # a lifecycle manager was faster, or the process ends already
+        try:
             return all(
                 transition() == TransitionCallbackReturn.SUCCESS
                 for transition in (self.trigger_configure, self.trigger_activate)
             )
+        finally:
+            self._in_transition.release()
 
     def end_transitions(self, seconds: float) -> bool:
         """Allow no more transitions; return whether the last has ended within ``seconds``."""

@@ -133,3 +133,15 @@ def test_one_transition_at_a_time(node: Managed, client: Client) -> None:
     assert first.result().success
     assert node.end_transitions(20)
     assert not change(client, 'activate')
+
+
+def test_a_start_that_comes_too_late_does_nothing(node: Managed, client: Client) -> None:
+    assert node.end_transitions(20)
+    assert node.start()
+    assert state(client) == 'unconfigured'
+
+
+def test_it_starts_by_itself(node: Managed, client: Client) -> None:
+    assert node.start()
+    assert state(client) == 'active'
+    assert change(client, 'deactivate')
