@@ -41,12 +41,12 @@ class Prepared:
 
     @property
     def milliseconds(self) -> float:
-        """The median time of one picture."""
+        """Return the median time of one picture."""
         return statistics.median(self.times)
 
     @property
     def best(self) -> float:
-        """The best time of one picture, which other work on the machine disturbs least."""
+        """Return the best time of one picture, which other work on the machine disturbs least."""
         return min(self.times)
 
 
