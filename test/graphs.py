@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ def resnet50() -> Model:
 
 @st.composite
 def models(draw: st.DrawFn, side: int = 12) -> Model:
-    """Return any small graph that ``trace`` accepts, with random weights."""
+    """Return any small graph that ``trace`` accepts, with random weights and some ranges."""
     net = Sketch(draw(st.integers(1, side)), draw(st.integers(1, side)), seed=0)
     net.conv(draw(st.integers(1, 4)), 3, 1)
     model = _closed(net)
@@ -151,7 +152,9 @@ def models(draw: st.DrawFn, side: int = 12) -> Model:
             model = _closed(net)
         except ModelInvalid:
             net.nodes.pop()
-    return model
+    values = ['image', *(node.name for node in model.nodes)]
+    reach = st.sampled_from([1e-30, 0.01, 1.0, 100.0, 1e30])
+    return replace(model, ranges=draw(st.dictionaries(st.sampled_from(values), reach)))
 
 
 def _draw_node(draw: st.DrawFn, net: Sketch, shapes: dict[str, Shape]) -> None:

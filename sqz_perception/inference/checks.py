@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sqz_perception.errors import BackendFailed, SelfTestFailed
 from sqz_perception.inference.backend import Backend
-from sqz_perception.model.network import Model, self_test_picture
+from sqz_perception.model.network import Model, self_test_picture, trace
 
 # How far a runtime's logits may be from the file's, root mean square, in parts of theirs. Right
 # runtimes were seen to differ by at most 1e-5 in fp32, 0.009 in bf16 and 0.016 in int8 (0.03 where
@@ -19,6 +22,32 @@ from sqz_perception.model.network import Model, self_test_picture
 # filters of one layer by 0.18 to 1.3. The largest of the differences, which is mostly noise, tells
 # them apart less well.
 SELF_TEST_TOLERANCE = {'fp32': 0.01, 'bf16': 0.05, 'int8': 0.1}
+
+
+MEMINFO = Path('/proc/meminfo')
+# Bytes that loading takes at most, seen with two candidates of 67 million weights in fp32.
+BYTES_PER_PARAMETER, BYTES_PER_VALUE = 16, 8
+
+
+def check_memory(model: Model) -> None:
+    """Raise BackendFailed where compiling and running ``model`` may exhaust the memory."""
+    values = sum(math.prod(shape) for shape in trace(model).values())
+    needed = BYTES_PER_PARAMETER * model.parameters + BYTES_PER_VALUE * values
+    available = available_memory()
+    if available is not None and needed > available:
+        raise BackendFailed(
+            f'{model.name} needs about {needed / 2**20:,.0f} MiB and {available / 2**20:,.0f} MiB '
+            'are available; free memory or use a smaller model'
+        )
+
+
+def available_memory() -> int | None:
+    """Return the bytes that can be had without swapping, None where the system does not tell."""
+    try:
+        found = re.search(r'^MemAvailable:\s+(\d+) kB$', MEMINFO.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return 1024 * int(found[1]) if found else None
 
 
 def checked_logits(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from sqz_perception.errors import BackendError, BackendFailed, ModelError, SqzError
 from sqz_perception.inference import cache
 from sqz_perception.inference.backend import Backend, Candidate, Runtime, candidates
-from sqz_perception.inference.checks import checked_logits, self_test
+from sqz_perception.inference.checks import check_memory, checked_logits, self_test
 from sqz_perception.model.network import Model, self_test_picture
 
 RUNS = 5  # the fewest that are timed
@@ -57,6 +57,7 @@ def prepare(model: Model, runtime: Runtime, proceed: Proceed = lambda: None) -> 
     Raises a BackendError or a ModelError where nothing runs it correctly, and what ``proceed``
     raises.
     """
+    check_memory(model)
     if 'auto' not in (runtime.backend, runtime.precision):
         candidate = Candidate(runtime.backend, runtime.precision)
         candidate.check(model)
@@ -124,7 +125,7 @@ def _fastest(key: str, model: Model, runtime: Runtime, proceed: Proceed) -> Prep
         raise _joined(failed or refused)
     (best,) = race
     text = ', '.join(f'{candidate} {figures[candidate]:.3g} ms' for candidate in figures)
-    why = [f'the fastest of {text}', *(_short(error) for error in [*refused, *failed])]
+    why = [f'the fastest of {text}', *dict.fromkeys(map(_short, [*refused, *failed]))]
     if best.milliseconds > BUSY * best.best:
         why.append('not remembered: the machine was busy')
     elif not failed:  # a failure may belong to these weights and not to the network

@@ -17,6 +17,7 @@ from sqz_perception.model.network import Model
 
 PRECISIONS = ('int8', 'fp32')
 PROVIDER = 'CPUExecutionProvider'
+HEAVY = 2**27  # bytes of large weights
 FATAL = 4  # log level: an error reaches us as an exception, its log line adds nothing
 
 
@@ -45,6 +46,9 @@ def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = FATAL
     # The idle threads of the pool would spin on cores that the robot needs.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    if sum(values.nbytes for values in graph.weights.values()) > HEAVY:
+        # Optimising the layout copies all weights, up to four times what the model needs.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     for name, values in graph.weights.items():
         graph.proto.graph.initializer.append(_announced(name, values))
     lent = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in graph.weights.values()]

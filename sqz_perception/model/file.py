@@ -33,7 +33,12 @@ from sqz_perception.errors import (
 )
 from sqz_perception.model import codec, metadata
 from sqz_perception.model.codec import Kind
-from sqz_perception.model.limits import MAX_FILE_BYTES, MAX_META_BYTES
+from sqz_perception.model.limits import (
+    MAX_CODED_BYTES,
+    MAX_FILE_BYTES,
+    MAX_GROWTH,
+    MAX_META_BYTES,
+)
 from sqz_perception.model.metadata import TensorInfo
 from sqz_perception.model.network import Model, Tensor, trace
 
@@ -47,8 +52,6 @@ CHECKSUM = struct.Struct('<I')  # CRC-32 of all bytes before it
 LENGTH = struct.Struct('<I')  # of a plain payload
 PLAIN, CODED = 0, 1  # a record's first byte
 
-# What coded tensors may become: zeros cost nothing, so without this a small file could be huge.
-MAX_CODED_BYTES, MAX_GROWTH = 2**20, 64  # bytes, and bytes for each of the file's
 
 Parts = list[NDArray]  # a tensor's steps or codebook, if it has any, and its values
 

@@ -11,8 +11,12 @@ from __future__ import annotations
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_META_BYTES = 4 * 2**20  # of the metadata, inflated
+# What coded tensors may become: zeros cost nothing, so without this a small file could be huge.
+# In a larger network each weight takes at least half a bit; Deep Compression's AlexNet has 0.9.
+MAX_CODED_BYTES, MAX_GROWTH = 2**20, 16  # bytes, and bytes for each of the file's
 MAX_NODES = 256
 MAX_INPUTS = 1024  # of all nodes together
+MAX_NODE_INPUTS = 32  # OpenVINO takes minutes for an add of a thousand
 MAX_KERNEL = 32  # rows or columns of a convolution's or a pool's window
 MAX_SIDE = 4096  # pixels of the picture, also of strides and pads
 MAX_PARAMETERS = 2**27  # weights and biases: half a GiB in fp32

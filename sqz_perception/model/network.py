@@ -21,6 +21,7 @@ from sqz_perception.errors import ModelInvalid
 from sqz_perception.model.limits import (
     MAX_INPUTS,
     MAX_KERNEL,
+    MAX_NODE_INPUTS,
     MAX_NODE_VALUES,
     MAX_PARAMETERS,
     MAX_SELF_TEST_WORK,
@@ -248,7 +249,7 @@ def _output_shape(node: Node, inputs: list[Shape], model: Model) -> Shape:
     if IMAGE in node.inputs and node.op != 'conv':  # the colour order is folded into convolutions
         raise ModelInvalid(f'node {node.name!r} ({node.op}) takes the picture; only a conv may')
     many = node.op in ('concat', 'add')
-    if len(inputs) < 1 or (len(inputs) > 1) != many:
+    if len(inputs) < 1 or (len(inputs) > 1) != many or len(inputs) > MAX_NODE_INPUTS:
         raise ModelInvalid(f'node {node.name!r} ({node.op}) takes {len(inputs)} inputs')
     shape = rule(node, inputs, model)
     if min(shape) < 1 or math.prod(shape) > MAX_NODE_VALUES:

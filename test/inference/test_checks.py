@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphs import alexnet
 from sqz_perception.errors import BackendFailed, SelfTestFailed
-from sqz_perception.inference import processor
+from sqz_perception.inference import checks, processor
 from sqz_perception.inference.backend import BACKENDS, Runtime
 from sqz_perception.inference.checks import SELF_TEST_TOLERANCE, checked_logits, self_test
+from sqz_perception.inference.choosing import prepare
 from sqz_perception.inference.loading import build, load
 from sqz_perception.model import file
 from sqz_perception.model.network import Tensor
@@ -43,6 +45,18 @@ class Canned:
 
 def test_right_logits_pass() -> None:
     assert checked_logits(Canned(3.4e38, -3.4e38), PICTURE, 2).shape == (2,)
+
+
+def test_a_model_that_needs_more_memory_than_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, 'MEMINFO', tmp_path / 'meminfo')
+    checks.check_memory(alexnet())  # it can't be known
+    (tmp_path / 'meminfo').write_text('MemFree: 1 kB\nMemAvailable:   1900000 kB\n')
+    checks.check_memory(alexnet())
+    (tmp_path / 'meminfo').write_text('MemFree: 1 kB\nMemAvailable:    900000 kB\n')
+    with pytest.raises(BackendFailed, match=r'sketch needs about 9\d\d MiB and 879 MiB are avail'):
+        prepare(alexnet(), FP32[0])
 
 
 @pytest.mark.parametrize(
