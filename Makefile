@@ -61,11 +61,12 @@ bench:  ## measure latency, start-up, memory and accuracy
 	$(SETUP) $(GOAL)
 	@$(WITH) python -m benchmarks $(ARGS)
 
-lint:  ## check style and types
+lint:  ## check style, types and imports
 	$(SETUP) lint
 	@"$$VENV"/bin/ruff check
 	@"$$VENV"/bin/ruff format --check
 	@"$$VENV"/bin/mypy
+	@"$$VENV"/bin/lint-imports --no-cache
 
 lock:  ## lock the versions and hashes of what is installed, at the newest that requirements/ allows
 	$(SETUP) lock

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from benchmarks.report import Goal, Row
 from benchmarks.setting import Setting, say
 from sqz_perception.inference import classifier
-from training.archive import Archive
-from training.evaluate import evaluate
+from training.data.archive import Archive
+from training.evaluation.outcome import evaluate
 
 # The published Deep-Compressed SqueezeNet v1.0 on the 500 photos, give or take 0.4 points.
 GOALS = {1: Goal(62.4, 63.2), 5: Goal(81.2, 82.0)}

@@ -27,8 +27,8 @@ from sqz_perception.model import file
 from sqz_perception.model.graph import to_onnx
 from sqz_perception.model.int8 import runs_in_int8
 from sqz_perception.model.network import Model, self_test_picture
-from training.archive import Archive, evenly
-from training.evaluate import divergence, truth
+from training.data.archive import Archive, evenly
+from training.evaluation.outcome import divergence, truth
 
 PRECISIONS = ('fp32', 'bf16', 'int8')
 THREADS = 2

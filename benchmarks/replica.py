@@ -22,9 +22,9 @@ from torch.futures import Future
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from training.architecture import PRESETS
-from training.baselines import BASELINES
-from training.models import build
+from training.networks.architecture import PRESETS
+from training.networks.baselines import BASELINES
+from training.networks.models import build
 
 BATCH = 8  # pictures of each process
 WARM_UP = 3  # steps; the first arranges the buckets

@@ -31,12 +31,12 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks.report import Goal, Row
 from benchmarks.setting import Setting, say
-from training.architecture import PRESETS
-from training.archive import Archive, evenly
-from training.data import PictureData
-from training.learner import Learner
-from training.models import SqueezeNet
-from training.precision import of_trainer
+from training.data.archive import Archive, evenly
+from training.data.module import PictureData
+from training.fitting.learner import Learner
+from training.fitting.precision import of_trainer
+from training.networks.architecture import PRESETS
+from training.networks.models import SqueezeNet
 
 ARCHITECTURE = PRESETS['squeezenet_small']
 SIZE = ARCHITECTURE.size

@@ -11,9 +11,10 @@ import torchvision
 
 from sqz_perception.model import file
 from sqz_perception.model.network import InputSpec, Model
-from training.assemble import Identity
-from training.export import to_model
-from training.models import PRESETS, SqueezeNet, load_torchvision
+from training.model_files.assemble import Identity
+from training.model_files.checkpoints import to_model
+from training.networks.architecture import PRESETS
+from training.networks.models import SqueezeNet, load_torchvision
 
 # What torchvision's weights expect, in 0..255 units.
 MEAN = (123.675, 116.28, 103.53)

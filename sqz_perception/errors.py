@@ -36,14 +36,6 @@ what was found and what to do about it::
     |   |   +-- UpdateInstalled    it is the release in use
     |   +-- StoreFailed            the folder of models can't be read or written
     +-- SourceError                pictures for the image source that can't be read
-    +-- TrainingError              the workstation's side, training/
-        +-- ArchitectureInvalid    metaparameters or weights that describe no network here
-        +-- DataError              pictures to train or evaluate on that can't be used
-        +-- CheckpointInvalid      no checkpoint of this trainer
-        +-- TrainingDiverged       the loss is no longer a number
-        +-- ImportFailed           foreign weights that can't be read
-        +-- CompressionFailed      no model of the size or the loss that was asked for
-        +-- SweepInvalid           a sweep that can't be explored, or trials of another one
 """
 
 
@@ -177,35 +169,3 @@ class StoreFailed(UpdateError):
 
 class SourceError(SqzError):
     """The picture source can't be opened or holds no pictures."""
-
-
-class TrainingError(SqzError):
-    """Training, import or evaluation on the workstation can't go on."""
-
-
-class ArchitectureInvalid(TrainingError):
-    """Metaparameters that describe no network, or weights that belong to another one."""
-
-
-class DataError(TrainingError):
-    """No pictures, one class only, unreadable pictures or pictures of unknown classes."""
-
-
-class CheckpointInvalid(TrainingError):
-    """The file is missing, damaged or not written by ``training.train``."""
-
-
-class TrainingDiverged(TrainingError):
-    """The loss became infinite or not a number."""
-
-
-class ImportFailed(TrainingError):
-    """Foreign weights that are missing, damaged or of another network."""
-
-
-class CompressionFailed(TrainingError):
-    """No model of the size or the loss that was asked for, or settings that make none."""
-
-
-class SweepInvalid(TrainingError):
-    """A sweep file that can't be used, or a study that can't be read or is of another sweep."""

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
-from sqz_perception.errors import DataError
+from training.errors import DataError
 
 LAST = 1  # the rank of the second of two processes
 

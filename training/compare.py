@@ -17,10 +17,10 @@ from pathlib import Path
 
 from sqz_perception.inference import classifier
 from sqz_perception.inference.options import runtime
-from training import command
-from training.archive import Archive
-from training.command import Row
-from training.evaluate import TOP, add_options, against, check_labels, evaluate
+from training.data.archive import Archive
+from training.evaluation.outcome import TOP, add_options, against, check_labels, evaluate
+from training.reporting import command
+from training.reporting.command import Row
 
 EXAMPLES = """\
 examples:

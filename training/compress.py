@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sqz_perception.errors import CompressionFailed
 from sqz_perception.model import codec, file
 from sqz_perception.model.network import Model
-from training import calibration, command
-from training.activations import logits
-from training.compressor import Compressor
-from training.evaluate import divergence, truth
-from training.ranges import rounding
-from training.torch_network import TorchNetwork
+from training.compression.activations import logits
+from training.compression.compressor import Compressor
+from training.compression.ranges import rounding
+from training.errors import CompressionFailed
+from training.evaluation.outcome import divergence, truth
+from training.model_files.torch_network import TorchNetwork
+from training.reporting import calibration, command
 
 EXAMPLES = """\
 examples:

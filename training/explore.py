@@ -20,9 +20,9 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from sqz_perception.errors import DataError, SweepInvalid
-from training import command
+from training.errors import DataError, SweepInvalid
 from training.experiments import engine, reports, runs, sweep
+from training.reporting import command
 
 EXAMPLES = """\
 examples:

@@ -15,13 +15,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqz_perception.errors import ImportFailed
 from sqz_perception.model.network import InputSpec, Model
-from training import command, deep_compressed
-from training.assemble import Identity
+from training.errors import ImportFailed
+from training.model_files import deep_compressed
+from training.model_files.assemble import Identity
+from training.reporting import command
 
 if TYPE_CHECKING:
-    from training.models import SqueezeNet
+    from training.networks.models import SqueezeNet
 
 EXAMPLES = """\
 examples:
@@ -72,7 +73,7 @@ def torchvision_model(
     net: SqueezeNet, labels: tuple[str, ...], identity: Identity, dtype: str = 'float16'
 ) -> Model:
     """Return ``net``, with torchvision's weights in it, as a model with their preprocessing."""
-    from training.export import to_model
+    from training.model_files.checkpoints import to_model
 
     scale = (1 / TORCHVISION_STD[0], 1 / TORCHVISION_STD[1], 1 / TORCHVISION_STD[2])
     side = TORCHVISION_SIZE
@@ -117,7 +118,8 @@ def _import_deep_compressed(options: argparse.Namespace) -> None:
 def _import_torchvision(options: argparse.Namespace) -> None:
     from torchvision import models as torchvision_models
 
-    from training.models import PRESETS, SqueezeNet, load_torchvision
+    from training.networks.architecture import PRESETS
+    from training.networks.models import SqueezeNet, load_torchvision
 
     weights = torchvision_models.get_model_weights(options.network).DEFAULT
     try:

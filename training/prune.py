@@ -27,11 +27,9 @@ import torch
 import yaml
 
 from sqz_perception.inference.options import count
-from training import command
-from training.archive import evenly
-from training.learner import Learner, load
-from training.pictures import Pictures
-from training.sensitivity import (
+from training.data.archive import evenly
+from training.data.pictures import Pictures
+from training.experiments.sensitivity import (
     FACTOR,
     Point,
     Scan,
@@ -45,7 +43,9 @@ from training.sensitivity import (
     widened,
     widenings,
 )
-from training.weight_sharing import density
+from training.fitting.learner import Learner, load
+from training.reporting import command
+from training.reporting.command import density
 
 EXAMPLES = """\
 examples:
@@ -177,7 +177,7 @@ def as_row(found: Scan, point: Point) -> command.Row:
 def write_recipe(chosen: Mapping[str, float], target: float, path: Path) -> None:
     """Write a part of a recipe that prunes each layer to its density while training."""
     callback = {
-        'class_path': 'training.callbacks.PruneCallback',
+        'class_path': 'training.fitting.callbacks.PruneCallback',
         'init_args': {
             'density': target,
             'layers': {name: round(share, DIGITS) for name, share in chosen.items()},

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sqz_perception.errors import SqzError
 from sqz_perception.update import trust
-from training import command
 from training.publishing import keys
 from training.publishing.repository import ONLINE, Repository
+from training.reporting import command
 
 EXAMPLES = """\
 examples:

@@ -17,10 +17,8 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from sqz_perception.errors import DataError, TrainingError
-from training import command
-from training.archive import Archive
-from training.command import at_least_one
+from training.data.archive import Archive
+from training.errors import DataError, TrainingError
 from training.experiments import engine, reports, runs
 from training.experiments.paper import (
     EXPERIMENTS,
@@ -30,7 +28,9 @@ from training.experiments.paper import (
     recipe_epochs,
     untrained,
 )
-from training.timing import forward_ms, step_ms
+from training.experiments.timing import forward_ms, step_ms
+from training.reporting import command
+from training.reporting.command import at_least_one
 
 EXAMPLES = """\
 examples:

@@ -20,16 +20,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sqz_perception.errors import DataError, ModelInvalid
+from sqz_perception.errors import ModelInvalid
 from sqz_perception.inference import classifier
 from sqz_perception.inference.options import runtime
 from sqz_perception.model import steps
 from sqz_perception.model.network import Model, Node, Tensor
-from training import command
-from training.archive import Archive
-from training.evaluate import Outcome, add_options, evaluate
-from training.reference import self_test
-from training.reliability import calibration_error, loss
+from training.data.archive import Archive
+from training.errors import DataError
+from training.evaluation.outcome import Outcome, add_options, evaluate
+from training.evaluation.reliability import calibration_error, loss
+from training.model_files.reference import self_test
+from training.reporting import command
 
 EXAMPLES = """\
 examples:

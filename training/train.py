@@ -30,12 +30,13 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from sqz_perception.errors import DataError, TrainingError
-from training import command, precision, processes
-from training.data import PictureData
-from training.export import load_content
-from training.first_batch import FirstBatch
-from training.learner import Learner
+from training.data.module import PictureData
+from training.errors import DataError, TrainingError
+from training.fitting import precision, processes
+from training.fitting.learner import Learner
+from training.model_files.checkpoints import load_content
+from training.reporting import command
+from training.reporting.first_batch import FirstBatch
 
 EXAMPLES = """examples:
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip
@@ -48,7 +49,8 @@ EXAMPLES = """examples:
   torchrun --nproc-per-node 2 -m training.train --config training/recipes/cifar10.yaml \\
       --data.path cifar10.zip
   python -m training.train --config training/recipes/cifar10.yaml --data.path cifar10.zip \\
-      --trainer.callbacks+=training.callbacks.PruneCallback --trainer.callbacks.density 0.33
+      --trainer.callbacks+=training.fitting.callbacks.PruneCallback \\
+      --trainer.callbacks.density 0.33
   python -m training.train --config training/recipes/finetune.yaml --data.path photos.zip \\
       --model.start imagenet.sqz
 
@@ -160,7 +162,7 @@ def fit(cli: Cli) -> None:
     except SystemExit as error:  # Lightning's answer to Ctrl-C and to SIGTERM
         raise KeyboardInterrupt('--ckpt_path with last.ckpt goes on') from error
     if cli.trainer.is_global_zero and cli.metrics.exists():
-        from training import plots
+        from training.reporting import plots
 
         plots.curves(cli.metrics, cli.metrics.with_name('curves.png'))
 

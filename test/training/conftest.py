@@ -42,7 +42,7 @@ def no_other_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Let other tests' runs draw none: it is half of a tiny run's time."""
     if 'curves' in request.fixturenames:
         return
-    from training import plots
+    from training.reporting import plots
 
     monkeypatch.setattr(plots, 'curves', lambda *_: None)
     monkeypatch.setattr(plots, 'pictures', lambda *_: None)
@@ -56,7 +56,7 @@ class Killed(Exception):
 def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], int], None]:
     """Return a function that trains until something ends the run in an epoch, counted from 0."""
     from training import train
-    from training.learner import Learner
+    from training.fitting.learner import Learner
 
     def run(line: list[str], epoch: int) -> None:
         step = Learner.training_step

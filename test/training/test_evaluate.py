@@ -15,14 +15,15 @@ import pytest
 pytest.importorskip('tqdm', reason='training needs tqdm, which make test installs')
 
 from class_pictures import noisy_picture, png
-from sqz_perception.errors import DataError
 from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import LoadedModel, load
 from sqz_perception.model import file
 from tiny import LABELS, tiny_model
 from training import evaluate
-from training.archive import Archive
-from training.evaluate import Outcome, by_class, divergence, truth
+from training.data.archive import Archive
+from training.errors import DataError
+from training.evaluation.outcome import Outcome, by_class, divergence, truth
+from training.evaluation.outcome import evaluate as measured
 
 WINNER = 50.0  # added to the first label's logit, so that it is the answer to every picture
 MODELS = Path(__file__).resolve().parents[2] / 'models'
@@ -103,7 +104,7 @@ def test_figures_count_what_the_model_says(
     model: LoadedModel, archive_of: Callable[[dict[str, bytes]], Path]
 ) -> None:
     archive = Archive(archive_of(in_folders(LABELS[0], LABELS[1], LABELS[2], LABELS[3])))
-    outcome = evaluate.evaluate(model, archive)
+    outcome = measured(model, archive)
     assert (outcome.top(1), outcome.top(5)) == (25.0, 100.0)
     assert outcome.confusion(5)[:, 0].tolist() == [2, 2, 2, 2, 0]
     rows = by_class(outcome, LABELS)
@@ -115,7 +116,7 @@ def test_val_is_taken_where_there_is_train_and_val(
     model: LoadedModel, archive_of: Callable[[dict[str, bytes]], Path]
 ) -> None:
     members = in_folders(f'train/{LABELS[1]}', f'val/{LABELS[0]}')
-    outcome = evaluate.evaluate(model, Archive(archive_of(members)))
+    outcome = measured(model, Archive(archive_of(members)))
     assert (len(outcome.truth), outcome.top(1)) == (4, 100.0)
 
 
@@ -123,7 +124,7 @@ def test_a_limit_takes_pictures_of_all_classes(
     model: LoadedModel, archive_of: Callable[[dict[str, bytes]], Path]
 ) -> None:
     archive = Archive(archive_of(in_folders(*LABELS[:4])))
-    outcome = evaluate.evaluate(model, archive, limit=4)
+    outcome = measured(model, archive, limit=4)
     assert sorted(outcome.truth) == [0, 1, 2, 3]
 
 
@@ -213,8 +214,6 @@ def test_the_models_here_are_what_their_card_says(
     name: str, precision: str, most: int, least: float, shared: Callable[[str], Path]
 ) -> None:
     path = MODELS / name
-    outcome = evaluate.evaluate(
-        load(path, Runtime('auto', precision, 2)), Archive(shared('cifar10.zip'))
-    )
+    outcome = measured(load(path, Runtime('auto', precision, 2)), Archive(shared('cifar10.zip')))
     assert path.stat().st_size <= most
     assert outcome.top(1) >= least

@@ -25,7 +25,7 @@ from tiny_runs import RECIPES, TINY
 from training import explore
 from training.experiments import sweep
 from training.experiments.reports import points
-from training.metrics import epochs
+from training.reporting.metrics import epochs
 
 ROOT = Path(explore.__file__).parents[1]
 RATE, RATIO = 'model.rate', 'model.architecture.squeeze_ratio'

@@ -16,10 +16,11 @@ from sqz_perception.inference.classifier import build, self_test  # noqa: E402
 from sqz_perception.model import file  # noqa: E402
 from sqz_perception.model.network import InputSpec, Model, self_test_picture  # noqa: E402
 from training import export  # noqa: E402
-from training.architecture import Architecture  # noqa: E402
-from training.assemble import Identity  # noqa: E402
-from training.config import Description, ModelConfig, Preprocessing  # noqa: E402
-from training.models import SqueezeNet  # noqa: E402
+from training.model_files import checkpoints  # noqa: E402
+from training.model_files.assemble import Identity  # noqa: E402
+from training.networks.architecture import Architecture  # noqa: E402
+from training.networks.config import Description, ModelConfig, Preprocessing  # noqa: E402
+from training.networks.models import SqueezeNet  # noqa: E402
 
 FP32 = Runtime('onnxruntime', 'fp32', 1)
 MEAN, STD = (120.0, 115.0, 104.0), (63.0, 62.0, 66.0)
@@ -55,7 +56,7 @@ def trained_net(stem: str, norm: bool, bypass: str) -> SqueezeNet:
 
 def exported(net: SqueezeNet, size: int, dtype: str) -> Model:
     spec = InputSpec(size, size, size, 'rgb', MEAN, tuple(1 / std for std in STD))
-    return export.to_model(net, spec, LABELS, Identity('test-net'), dtype)
+    return checkpoints.to_model(net, spec, LABELS, Identity('test-net'), dtype)
 
 
 def torch_logits(net: SqueezeNet, picture: np.ndarray) -> np.ndarray:

@@ -16,8 +16,9 @@ from sqz_perception.inference.backend import Runtime  # noqa: E402
 from sqz_perception.inference.classifier import build  # noqa: E402
 from sqz_perception.model.network import self_test_picture  # noqa: E402
 from training import import_weights  # noqa: E402
-from training.assemble import Identity  # noqa: E402
-from training.models import PRESETS, SqueezeNet, load_torchvision  # noqa: E402
+from training.model_files.assemble import Identity  # noqa: E402
+from training.networks.architecture import PRESETS  # noqa: E402
+from training.networks.models import SqueezeNet, load_torchvision  # noqa: E402
 
 
 @pytest.mark.parametrize('name', ['squeezenet1_0', 'squeezenet1_1'])

@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs torch, which make test installs')
 torchvision = pytest.importorskip('torchvision')
 
-from sqz_perception.errors import ArchitectureInvalid  # noqa: E402
 from training import models  # noqa: E402
-from training.architecture import PRESETS, Architecture  # noqa: E402
-from training.cost import measure  # noqa: E402
-from training.models import Fire, SqueezeNet, build, load_torchvision  # noqa: E402
+from training.errors import ArchitectureInvalid  # noqa: E402
+from training.networks.architecture import PRESETS, Architecture  # noqa: E402
+from training.networks.cost import measure  # noqa: E402
+from training.networks.models import Fire, SqueezeNet, build, load_torchvision  # noqa: E402
 
 
 def parameters(architecture: Architecture) -> int:

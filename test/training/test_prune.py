@@ -17,12 +17,14 @@ pytest.importorskip('pytorch_lightning')
 from torch.nn.functional import cross_entropy  # noqa: E402
 
 from class_pictures import color_members, noisy_picture, png  # noqa: E402
-from training import precision, prune, sensitivity, train  # noqa: E402
-from training.callbacks import weights_of  # noqa: E402
-from training.data import Pictures  # noqa: E402
-from training.export import load_checkpoint  # noqa: E402
-from training.learner import Learner, load  # noqa: E402
-from training.weight_sharing import prune as kept  # noqa: E402
+from training import prune, train  # noqa: E402
+from training.data.module import Pictures  # noqa: E402
+from training.experiments import sensitivity  # noqa: E402
+from training.fitting import precision  # noqa: E402
+from training.fitting.callbacks import weights_of  # noqa: E402
+from training.fitting.learner import Learner, load  # noqa: E402
+from training.model_files.checkpoints import load_checkpoint  # noqa: E402
+from training.networks.pruning import prune as kept  # noqa: E402
 
 RECIPE = """
 seed_everything: 1

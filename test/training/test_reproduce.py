@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip('optuna', reason='studies need optuna, which make test installs')
 pytest.importorskip('torch')
 
-from training import reproduce, timing
-from training.experiments import paper
+from training import reproduce
+from training.experiments import paper, timing
 from training.experiments.paper import EXPERIMENTS, Experiment
 
 BASE = 'squeezenet'

@@ -24,9 +24,11 @@ from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import load
 from sqz_perception.model import file
 from tiny import LABELS, tiny_model
-from training import evaluate, robustness
-from training.archive import Archive
-from training.robustness import CHANGES, Change
+from training import robustness
+from training.data.archive import Archive
+from training.evaluation import robustness as changes
+from training.evaluation.outcome import evaluate as measured
+from training.evaluation.robustness import CHANGES, Change
 
 SIDE = 24
 NAMES = [change.name for change in CHANGES]
@@ -79,15 +81,14 @@ def test_a_picture_keeps_its_size_and_is_more_changed_by_more(change: Change) ->
 
 def test_a_quarter_turn_is_to_either_side() -> None:
     seen = {
-        robustness.turned(picture(), 90, np.random.default_rng(seed)).tobytes()
-        for seed in range(20)
+        changes.turned(picture(), 90, np.random.default_rng(seed)).tobytes() for seed in range(20)
     }
     assert seen == {np.rot90(picture(), k).tobytes() for k in (1, 3)}
 
 
 def test_twice_as_large_is_the_middle_alone() -> None:
     before = picture()
-    after = robustness.resized(before, 2, random())
+    after = changes.resized(before, 2, random())
     quarter = SIDE // 4
     middle = cv2.resize(before[quarter:-quarter, quarter:-quarter], (SIDE, SIDE))
     inner = slice(2, -2)  # at the edge the middle alone has nothing around it
@@ -97,11 +98,11 @@ def test_twice_as_large_is_the_middle_alone() -> None:
 def test_blur_and_noise_are_as_strong_as_they_say() -> None:
     point = np.zeros((101, 101, 3), np.uint8)
     point[50, 50] = 255
-    assert robustness.blurred(point, 1, random())[50, 50, 0] == pytest.approx(
+    assert changes.blurred(point, 1, random())[50, 50, 0] == pytest.approx(
         255 / (2 * math.pi * 1.01**2), abs=2
     )
     grey = np.full((100, 100, 3), 128, np.uint8)
-    assert robustness.noisy(grey, 20, random()).std() == pytest.approx(20, rel=0.03)
+    assert changes.noisy(grey, 20, random()).std() == pytest.approx(20, rel=0.03)
 
 
 def test_what_is_counted_are_the_changed_pictures(
@@ -116,7 +117,7 @@ def test_what_is_counted_are_the_changed_pictures(
         return Archive(archive_of(dict(zip(names, map(png, framed), strict=True))))
 
     model = load(model_file, Runtime('onnxruntime', 'fp32', 1))
-    found = robustness.measure(model, archive(pictures))
+    found = changes.measure(model, archive(pictures))
     order = [*dict.fromkeys(archive(pictures).names)]
     for change in CHANGES:
         for strength in change.strengths:
@@ -124,7 +125,7 @@ def test_what_is_counted_are_the_changed_pictures(
                 change.apply(p, strength, np.random.default_rng(order.index(name)))
                 for p, name in zip(pictures, names, strict=True)
             ]
-            top1 = evaluate.evaluate(model, archive(changed)).top(1)
+            top1 = measured(model, archive(changed)).top(1)
             assert found[change.name][strength] == pytest.approx(top1), (change.name, strength)
     assert len({share for right in found.values() for share in right.values()}) > 2
 
@@ -134,7 +135,7 @@ def test_the_mean_is_of_what_is_changed() -> None:
         change.name: {s: 100.0 if s == change.none else 40.0 for s in change.strengths}
         for change in CHANGES
     }
-    assert robustness.mean(right) == 40
+    assert changes.mean(right) == 40
 
 
 def test_command_compares_models(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 pytest.importorskip('tqdm', reason='training needs tqdm, which make test installs')
 
 from class_pictures import noisy_picture, png
-from sqz_perception.errors import DataError, ModelInvalid
+from sqz_perception.errors import ModelInvalid
 from sqz_perception.inference import frames
 from sqz_perception.inference.backend import Runtime
 from sqz_perception.inference.classifier import load
@@ -23,7 +23,8 @@ from sqz_perception.model import file, steps
 from sqz_perception.model.network import Model, Node, Tensor, self_test_picture
 from tiny import LABELS, int8_model, tiny_model
 from training import temperature
-from training.reference import logits
+from training.errors import DataError
+from training.model_files.reference import logits
 
 PICTURES = 120
 FP32 = ('--backend', 'onnxruntime', '--precision', 'fp32')

@@ -16,11 +16,12 @@ torch = pytest.importorskip('torch', reason='training needs torch, which make te
 pytest.importorskip('pytorch_lightning')
 
 from class_pictures import color_members, write_zip  # noqa: E402
-from sqz_perception.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
 from tiny_runs import Refusal, arguments  # noqa: E402
-from training import pictures, train  # noqa: E402
-from training.export import load_checkpoint  # noqa: E402
-from training.learner import Learner, rate_share  # noqa: E402
+from training import train  # noqa: E402
+from training.data import pictures  # noqa: E402
+from training.errors import CheckpointInvalid, TrainingDiverged  # noqa: E402
+from training.fitting.learner import Learner, rate_share  # noqa: E402
+from training.model_files.checkpoints import load_checkpoint  # noqa: E402
 
 
 @pytest.mark.usefixtures('curves')

@@ -21,7 +21,8 @@ from sqz_perception.model import file  # noqa: E402
 from sqz_perception.model.network import Model  # noqa: E402
 from tiny import tiny_model  # noqa: E402
 from training import weight_sharing  # noqa: E402
-from training.weight_sharing import (  # noqa: E402
+from training.compression.weight_sharing import (  # noqa: E402
+    BITS,
     deep_compress,
     densities,
     k_means,
@@ -84,7 +85,7 @@ def test_k_means_is_at_rest_and_better_than_where_it_began(count: int) -> None:
 
 @given(
     st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=60),
-    st.sampled_from(weight_sharing.BITS),
+    st.sampled_from(BITS),
 )
 def test_zeros_stay_zero_and_no_more_values_than_bits(weights: list[float], bits: int) -> None:
     weight = np.array(weights, np.float32).reshape(1, -1, 1, 1)

@@ -28,10 +28,10 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from sqz_perception.errors import SweepInvalid, TrainingError
-from training.command import ended_by_sigterm
+from training.errors import SweepInvalid, TrainingError
 from training.experiments import storage
-from training.masking import without
+from training.reporting.command import ended_by_sigterm
+from training.reporting.masking import without
 
 Value = bool | int | float | str | None
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import yaml
 
-from training.architecture import Architecture
 from training.experiments.engine import Point, Task, Value
 from training.experiments.runs import LAST
-from training.learner import Learner, load
-from training.sensitivity import scan, validation, widened, widenings
+from training.experiments.sensitivity import scan, validation, widened, widenings
+from training.fitting.learner import Learner, load
+from training.networks.architecture import Architecture
 
 RECIPE = Path(__file__).parents[1] / 'recipes' / 'experiments.yaml'
 BASE = 'squeezenet'
@@ -31,7 +31,7 @@ DENSITY = 0.5  # of the sensitivity scan, the paper's
 WIDENED = 3  # layers at most
 SHAPE = 'model.architecture.'
 DSD: dict[str, Value] = {
-    'trainer.callbacks+': 'training.dense_sparse_dense.DenseSparseDenseCallback',
+    'trainer.callbacks+': 'training.fitting.dense_sparse_dense.DenseSparseDenseCallback',
     'trainer.callbacks.sparse_from': 0.0,
 }
 

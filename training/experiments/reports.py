@@ -15,10 +15,10 @@ import numpy as np
 import optuna
 from matplotlib import pyplot
 
-from training import plots
-from training.command import Row, write_csv
 from training.experiments.engine import Study, brief, locked
 from training.experiments.paper import Experiment
+from training.reporting import plots
+from training.reporting.command import Row, write_csv
 
 SEED = 'seed_everything'  # its values are runs of one network
 TIMES = ('forward_ms', 'step_ms')

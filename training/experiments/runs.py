@@ -22,17 +22,17 @@ from typing import Any, TextIO
 import optuna
 import yaml
 
-from sqz_perception.errors import CheckpointInvalid, DataError, SweepInvalid, TrainingError
 from sqz_perception.inference.options import count
-from training import processes
-from training.command import at_least_one
-from training.cost import measure
+from training.errors import CheckpointInvalid, DataError, SweepInvalid, TrainingError
 from training.experiments.engine import POLL, Task, Value
 from training.experiments.storage import AWAY, LONGEST
-from training.export import load_content
-from training.learner import load
-from training.masking import masked
-from training.metrics import epochs
+from training.fitting import processes
+from training.fitting.learner import load
+from training.model_files.checkpoints import load_content
+from training.networks.cost import measure
+from training.reporting.command import at_least_one
+from training.reporting.masking import masked
+from training.reporting.metrics import epochs
 
 COMMAND = (sys.executable, '-m', 'training.train')
 LAST = 'last.ckpt'

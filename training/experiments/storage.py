@@ -14,8 +14,8 @@ from functools import partial
 import optuna
 import sqlalchemy
 
-from sqz_perception.errors import SweepInvalid
-from training.masking import without
+from training.errors import SweepInvalid
+from training.reporting.masking import without
 
 HEARTBEAT = 10  # seconds between two signs of life of a running trial
 GRACE = 60  # seconds without one, after which it counts as dead

@@ -32,7 +32,7 @@ from jsonargparse.typing import NonNegativeInt, Path_fr, PositiveInt
 from optuna import distributions
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sqz_perception.errors import SweepInvalid
+from training.errors import SweepInvalid
 from training.experiments.engine import Point, Value
 
 # The sweep itself sets these for each training.

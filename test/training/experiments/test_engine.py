@@ -19,7 +19,7 @@ pytest.importorskip('optuna', reason='sweeps need optuna, which make test instal
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from sqz_perception.errors import TrainingError
+from training.errors import TrainingError
 from training.experiments import engine, storage
 from training.experiments.engine import Point, Study, Task
 

@@ -19,7 +19,7 @@ pytest.importorskip('torch')
 
 import optuna
 
-from sqz_perception.errors import SweepInvalid
+from training.errors import SweepInvalid
 from training.experiments import engine
 from training.experiments.engine import Point, Study
 from training.experiments.runs import Runner

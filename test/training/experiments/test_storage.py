@@ -14,9 +14,9 @@ pytest.importorskip('optuna', reason='sweeps need optuna, which make test instal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqz_perception.errors import SweepInvalid
+from training.errors import SweepInvalid
 from training.experiments.engine import Study
-from training.masking import masked, without
+from training.reporting.masking import masked, without
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import yaml
 
 pytest.importorskip('optuna', reason='sweeps need optuna, which make test installs')
 
-from sqz_perception.errors import SweepInvalid
+from training.errors import SweepInvalid
 from training.experiments.runs import argument
 from training.experiments.sweep import read
 
