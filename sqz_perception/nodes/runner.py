@@ -10,7 +10,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 import rclpy
@@ -23,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from sqz_perception.errors import SqzError
 
 Over: TypeAlias = 'SimpleQueue[int | Exception]'
+LOOK_EVERY = 0.5  # seconds between two looks for a signal that came just before a wait
 END_WITHIN = 2.0  # seconds from a signal or a shutdown to the end of the process
 
 
@@ -52,7 +54,7 @@ def run(
         )
         node = create()
         spinning = _spin(node, executor(node), over)
-        outcome = over.get()
+        outcome = _wait_for(over)
         code = outcome if isinstance(outcome, int) else _report(outcome, node)
     except Exception as error:
         code = _report(error, node) if over.empty() else 0
@@ -88,6 +90,13 @@ def _spin(node: Any, executor: Executor, over: Over) -> threading.Thread:
     thread = threading.Thread(target=spin, name='spin', daemon=True)
     thread.start()
     return thread
+
+
+def _wait_for(over: Over) -> int | Exception:
+    """Return what ended the node. A signal just before a wait is only handled after it."""
+    while True:
+        with suppress(Empty):
+            return over.get(timeout=LOOK_EVERY)
 
 
 def _report(error: Exception, node: Node | None) -> int:
