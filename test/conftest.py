@@ -1,4 +1,13 @@
 # Copyright 2026 the sqz_perception authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+#
 # SPDX-License-Identifier: Apache-2.0
 """What all tests share."""
 
@@ -6,10 +15,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
@@ -32,12 +42,18 @@ if not hasattr(pytest, 'version_tuple'):
 
     importlib.util.module_from_spec = make_known_module
 
+
+def is_installed(requirement: str) -> bool:
+    try:
+        return bool(version(re.split(r'[\[<>=]', requirement)[0]))
+    except PackageNotFoundError:
+        return False
+
+
 # The workstation's side is tested where all of it is installed. Of a robot, some may have torch.
-TRAINING = (
-    'jsonargparse', 'matplotlib', 'optuna', 'pytorch_lightning', 'torch', 'torchmetrics',
-    'torchvision', 'tqdm', 'yaml',
-)  # fmt: skip
-collect_ignore = [] if all(map(find_spec, TRAINING)) else ['training']
+TRAINING = (ROOT / 'requirements' / 'training.txt').read_text(encoding='utf-8').splitlines()
+REQUIRED = [line for line in TRAINING if line and not line.startswith('#')]
+collect_ignore = [] if all(map(is_installed, REQUIRED)) else ['training']
 
 # What was fastest is measured and remembered for each run of the tests, not in the home folder.
 if 'SQZ_PERCEPTION_CACHE' not in os.environ:

@@ -1,4 +1,13 @@
 # Copyright 2026 the sqz_perception authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+#
 # SPDX-License-Identifier: Apache-2.0
 """
 The parameters of a node as one frozen dataclass, replaced as a whole when a parameter changes.

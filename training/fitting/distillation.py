@@ -1,4 +1,13 @@
 # Copyright 2026 the sqz_perception authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+#
 # SPDX-License-Identifier: Apache-2.0
 """
 Knowledge distillation: a network learns a larger one's logits beside the true classes.
@@ -31,7 +40,7 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Return the logits (N, classes) of ``images`` uint8 (N, H, W, 3) in RGB order."""
+        """Return the logits, (N, classes), of ``images`` uint8 (N, H, W, 3) in RGB order."""
         planes = images.permute(0, 3, 1, 2).float()
         if tuple(planes.shape[2:]) != self.size:
             planes = interpolate(planes, self.size, mode='bilinear', antialias=True)
