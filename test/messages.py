@@ -56,6 +56,6 @@ def _field(name: str) -> st.SearchStrategy[Any]:
     if name == 'boolean':
         return st.booleans()
     if name == 'string':
-        characters = st.characters(exclude_categories=['Cs'], exclude_characters='\0')
+        characters = st.characters(blacklist_categories=['Cs'], blacklist_characters='\0')
         return st.sampled_from(WORDS) | st.text(characters, max_size=20)
     return any_of(load_type(name))

@@ -127,10 +127,12 @@ class ImageSourceNode(Node):
         picture = self._resized(picture)
         if not self._compressed:
             return messages.image(Header(), picture)
+        height, width = picture.shape[:2]
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality]
-        done, data = cv2.imencode('.jpg', picture, quality)
+        # Not asked of OpenCV: one version raises its own error, another returns False.
+        fits = max(height, width) <= MAX_JPEG_SIDE
+        done, data = cv2.imencode('.jpg', picture, quality) if fits else (False, None)
         if not done:
-            height, width = picture.shape[:2]
             raise SourceError(
                 f'{width}x{height} pixels do not fit in a JPEG, at most {MAX_JPEG_SIDE:,} a side; '
                 'set width and height'
