@@ -130,13 +130,14 @@ class ImageSourceNode(Node):
         height, width = picture.shape[:2]
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality]
         # Not asked of OpenCV: one version raises its own error, another returns False.
-        fits = max(height, width) <= MAX_JPEG_SIDE
-        done, data = cv2.imencode('.jpg', picture, quality) if fits else (False, None)
-        if not done:
+        if max(height, width) > MAX_JPEG_SIDE:
             raise SourceError(
                 f'{width}x{height} pixels do not fit in a JPEG, at most {MAX_JPEG_SIDE:,} a side; '
                 'set width and height'
             )
+        done, data = cv2.imencode('.jpg', picture, quality)
+        if not done:
+            raise SourceError('OpenCV cannot write it as a JPEG; set transport to raw')
         return CompressedImage(format='jpeg', data=array.array('B', data.tobytes()))
 
     def _resized(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
