@@ -122,7 +122,7 @@ class ModelServer:
             for kind, topic in ((VisionInfo, 'vision_info'), (LabelInfo, 'label_info')):
                 self._latched.append(Latched(self._node, kind, topic))
             self._classifier = Classifier(model)
-        self._remember(request, path)
+        self._remember(request, path, durable=False)
         self._log('loaded', model)
 
     def _load_first(self, request: str) -> LoadedModel:
@@ -143,10 +143,10 @@ class ModelServer:
                 self._node.get_logger().error(f'{error}; loading the one before')
         return self._load(model_path(request))
 
-    def _remember(self, request: str, path: Path) -> None:
+    def _remember(self, request: str, path: Path, *, durable: bool) -> None:
         self._request, self._path = request, path
         if self.updates:
-            self.updates.use(path, request)
+            self.updates.use(path, request, durable=durable)
 
     def release(self) -> None:
         """Undo ``configure``, whole or in part, and cancel the load of an update."""
@@ -264,7 +264,7 @@ class ModelServer:
             if self._classifier is not classifier:
                 raise LoadCancelled(f'{path}: the node was cleaned up during the load')
             change = self.swap(model)
-        self._remember(request, path)
+        self._remember(request, path, durable=True)
         return change
 
     def _rollback(self) -> str:

@@ -107,14 +107,14 @@ class UpdateLink:
             return []
         return [self.store.path(name) for name in (state.current, state.previous) if name]
 
-    def use(self, path: Path, request: str) -> None:
+    def use(self, path: Path, request: str, *, durable: bool) -> None:
         """Record that the model at ``path`` is in use, which this value of ``model`` led to."""
         name = path.stem if path.parent == self.store.models else str(path)
         state = self.store.state
         if self.problem or (state.current, state.request) == (name, request):
             return
         try:
-            self.store.use(name, request)
+            self.store.use(name, request, durable=durable)
         except StoreFailed as error:
             self.store.problem = str(error)
 

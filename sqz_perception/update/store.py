@@ -139,12 +139,20 @@ class Store:
         if record != self.state.trust:
             self._write(replace(self.state, trust=record))
 
-    def use(self, name: str, request: str) -> None:
-        """Make ``name`` current, without a trial: it was asked for by hand."""
-        previous = self.state.current if self.state.current != name else self.state.previous
-        self._write(
-            replace(self.state, current=name, previous=previous, request=request, trial='')
-        )
+    def use(self, name: str, request: str, *, durable: bool = True) -> None:
+        """
+        Make ``name`` current, without a trial: it was asked for by hand.
+
+        Not ``durable``: what the next start would find out by itself is not written.
+        """
+        state = replace(self.state, request=request, trial='')
+        if name != state.current:
+            state = replace(state, current=name, previous=state.current)
+        if durable:
+            self._write(state)
+            self.collect()
+        else:
+            self.state = state
 
     def begin_trial(self, identity: str) -> None:
         """Record that the model ``identity`` is about to be tried."""

@@ -119,6 +119,17 @@ def test_another_request_takes_its_model(tmp_path: Path) -> None:
     assert store.state.previous == OLD
 
 
+def test_what_the_next_start_finds_out_by_itself_is_not_written(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.use('/models/first.sqz', '', durable=False)
+    assert store.state.current == '/models/first.sqz'
+    assert not any((tmp_path / slot).exists() for slot in SLOTS)
+    store.add(OLD, b'old')
+    store.begin_trial(OLD)
+    store.commit('m', 1)
+    assert opened(tmp_path).state.previous == '/models/first.sqz'
+
+
 @pytest.mark.parametrize('slot', [0, 1])
 @pytest.mark.parametrize('damage', [b'', b'junk', None])
 def test_one_damaged_slot_costs_at_most_the_last_change(
