@@ -99,7 +99,7 @@ class Ours:
         trainer = Trainer(
             accelerator='cpu',
             devices=1,
-            precision=of_trainer('cpu'),
+            precision=of_trainer(self.learner, 'cpu'),
             max_steps=WARM_UP + STEPS,
             limit_val_batches=0,
             callbacks=[clock],

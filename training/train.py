@@ -15,7 +15,7 @@ Train a SqueezeNet from a recipe in YAML.
 Any value of the recipe can be given on the command line instead. A run leaves in its folder
 (``--trainer.default_root_dir``) its configuration, metrics.csv, curves.png, some pictures as it
 sees them (pictures.png) and two checkpoints, ``best`` and ``last``; ``--ckpt_path`` goes on from
-one of them. It computes in bf16 where the processor or the GPU has that, unless
+one of them. It times a step in bf16 and in fp32 and computes in the faster, unless
 ``--trainer.precision`` says otherwise. Under torchrun several processes share each step's
 pictures: with gloo on CPUs, nccl on GPUs. Each normalises its own share; the checkpoint has the
 first one's means and variances.
@@ -96,7 +96,7 @@ class Cli(LightningCLI):
         bar = [] if self.config.trainer.enable_progress_bar is False else [TQDMProgressBar(10)]
         logger = self.config_init.trainer.logger
         if self.config.trainer.precision is None:
-            kwargs['precision'] = precision.of_trainer(self.config.trainer.accelerator)
+            kwargs['precision'] = precision.of_trainer(self.model, self.config.trainer.accelerator)
         return super().instantiate_trainer(
             logger=[CSVLogger(root, name='', version=''), *([logger] if logger else [])],
             callbacks=[

@@ -86,7 +86,7 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 def test_a_point_is_the_network_with_one_layer_pruned(
     learner: Learner, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, 'bf16_pays', lambda device: False)
+    monkeypatch.setattr(precision, 'fastest', lambda *_: torch.float32)
     monkeypatch.setattr(sensitivity, 'BATCH', 5)  # the last one is shorter
     before = state(learner)
     found = sensitivity.scan(learner, pictures, [0.1, 0.5])
@@ -110,8 +110,8 @@ def test_bf16_gives_nearly_the_same(
     learner: Learner, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = []
-    for answer in (False, True):
-        monkeypatch.setattr(precision, 'bf16_pays', lambda device, answer=answer: answer)
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(precision, 'fastest', lambda *_, dtype=dtype: dtype)
         scores.append(sensitivity.score(learner, pictures))
     assert scores[0].loss == pytest.approx(scores[1].loss, abs=0.02)
     assert scores[0].loss != scores[1].loss

@@ -143,7 +143,7 @@ def score(learner: Learner, pictures: Pictures) -> Score:
     """Classify all pictures, in bf16 where the machine is faster in it."""
     device = learner.device
     right, loss = 0, 0.0
-    with autocast(device):
+    with autocast(learner):
         for images, targets in zip(
             pictures.images.split(BATCH), pictures.targets.split(BATCH), strict=True
         ):

@@ -82,7 +82,7 @@ def _step(learner: Learner) -> Call:
     images = torch.randint(256, (PICTURES, size, size, 3), dtype=torch.uint8)
     targets = torch.randint(classes, (PICTURES,))
     optimizer = torch.optim.SGD(learner.parameters(), 1e-3, momentum=0.9, fused=True)
-    arithmetic = autocast(torch.device('cpu'))
+    arithmetic = autocast(learner)
     learner.train()
 
     def step() -> None:
