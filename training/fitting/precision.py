@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from training.fitting.learner import Learner
 
 GPUS = ('auto', 'gpu', 'cuda')  # the trainer's accelerators that are a GPU where there is one
-PIXELS = {'cpu': 2**18, 'cuda': 2**23}  # of the images of one timed step
-STEPS = 4  # in each precision; the first does not count
+PIXELS = {'cpu': 2**17, 'cuda': 2**23}  # of the images of one timed step
+STEPS = 3  # in each precision; the first does not count
 _measured: dict[tuple[str, str], torch.dtype] = {}
 NAMES = {torch.bfloat16: 'bf16', torch.float32: 'fp32'}
 
