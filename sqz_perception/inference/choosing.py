@@ -18,7 +18,7 @@ the machine slows both; the slower one is closed before the next one is built.
 
 from __future__ import annotations
 
-import math
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -121,8 +121,7 @@ def _fastest(key: str, model: Model, runtime: Runtime, proceed: Proceed) -> Prep
                 continue
             if len(race) == 2:
                 race = _timed(race, model, proceed)
-            for ready in race:
-                figures[ready.candidate] = min(ready.best, figures.get(ready.candidate, math.inf))
+            figures.update({ready.candidate: ready.best for ready in race})
             for slower in race[1:]:
                 slower.backend.close()
             del race[1:]
@@ -145,14 +144,14 @@ def _fastest(key: str, model: Model, runtime: Runtime, proceed: Proceed) -> Prep
 def _timed(race: list[Prepared], model: Model, proceed: Proceed) -> list[Prepared]:
     """Return the two of ``race``, timed in turns, the faster one first."""
     end = time.perf_counter() + DUEL_SECONDS
-    race = [replace(ready, times=()) for ready in race]
-    while True:
+    for count in itertools.count(1):
         proceed()
         race = [replace(r, times=(*r.times, _run(r.backend, model))) for r in race]
         fast, slow = sorted(race, key=lambda ready: ready.best)
         decided = slow.best > HOPELESS * fast.best or time.perf_counter() > end
-        if decided and len(fast.times) >= RUNS:
-            return [fast, slow]
+        if decided and count >= RUNS:
+            break
+    return [fast, slow]
 
 
 def _run(backend: Backend, model: Model) -> float:
