@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')  # Jazzy and
 os.environ.update(transport_profile(os.environ))  # before the first participant is made
 
 PATIENCE = 30.0  # seconds until a test gives up; nothing here takes a tenth of it
+SEGMENT = re.compile(r'/dev/shm/fast(?:rtps|dds)_[0-9a-f]{16}$', re.M)
 GREETING = 'greeting'  # the frame_id of frames that only test the connection
 MANY = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)  # answers at once
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -111,6 +113,11 @@ class Process:
         """Return the most memory that the process has had, in KiB."""
         status = Path(f'/proc/{self._process.pid}/status').read_text()
         return int(status.split('VmHWM:')[1].split()[0])
+
+    def segments(self) -> list[Path]:
+        """Return the files of the shared memory that Fast DDS made for this process alone."""
+        mine = set(SEGMENT.findall(Path('/proc/self/maps').read_text()))
+        return [Path(name) for name in set(SEGMENT.findall(self.libraries())) - mine]
 
     def end(self) -> None:
         """End the process in peace if it can be: a killed one leaves its shared memory behind."""

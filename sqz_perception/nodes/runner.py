@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -52,6 +53,21 @@ def run(
     """
     over: Over = SimpleQueue()  # what ended the node: an exit code or an error, the first counts
     _on_signals(lambda *_: over.put(0))
+    code, ended = _serve(create, executor, arguments, over)
+    if not ended:
+        gc.collect()  # with the last reference to the node, ROS removes its shared memory
+        _exit_now(code)
+    _on_signals(signal.SIG_IGN)  # nothing cuts the rest short: under launch, Ctrl-C comes twice
+    return code
+
+
+def _serve(
+    create: Callable[[], Node],
+    executor: Callable[[Any], Executor],
+    arguments: list[str] | None,
+    over: Over,
+) -> tuple[int, bool]:
+    """Return the exit code, and whether all threads of the node have ended."""
     node: Any = None
     spinning: threading.Thread | None = None
     code = 1
@@ -67,9 +83,7 @@ def run(
         code = outcome if isinstance(outcome, int) else _report(outcome, node)
     except Exception as error:
         code = _report(error, node) if over.empty() else 0
-    finally:
-        _end(node, spinning, code)
-    return code
+    return code, _end(node, spinning, code)
 
 
 def _spin(node: Any, executor: Executor, over: Over) -> threading.Thread:
@@ -116,9 +130,9 @@ def _report(error: Exception, node: Node | None) -> int:
     return 1
 
 
-def _end(node: Any, spinning: threading.Thread | None, code: int) -> None:
+def _end(node: Any, spinning: threading.Thread | None, code: int) -> bool:
     """
-    Stop the node and ROS, within END_WITHIN seconds.
+    Stop the node and ROS, within END_WITHIN seconds; return whether all threads have ended.
 
     A thread may be inside a library that can't be interrupted, as in the middle of a load. The
     process then ends without waiting for it.
@@ -132,10 +146,8 @@ def _end(node: Any, spinning: threading.Thread | None, code: int) -> None:
         spinning.join()
     if node is not None:
         _quietly(node.destroy_node)
-    if ended is False:
-        _exit_now(code)
     limit.cancel()
-    _on_signals(signal.SIG_IGN)  # nothing cuts the rest short: under launch, Ctrl-C comes twice
+    return ended is not False
 
 
 def _quietly(step: Callable[[], Any]) -> Any:

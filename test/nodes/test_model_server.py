@@ -180,8 +180,10 @@ def test_the_process_ends_in_the_middle_of_a_load(
         gate.touch()
         client.begin(Trigger, 'update_model')
         client.until(lambda: 'busy' in client.call(Trigger, 'update_model').message, 'a load')
+    segments = process.segments()
     before = time.monotonic()
     assert process.stop(how) == 0
+    assert not [segment for segment in segments if segment.exists()]  # 64 MiB each
     assert time.monotonic() - before < 5  # 2 s where the machine is idle
     for word in ('ERROR', 'Traceback', 'Exception'):
         assert word not in process.output
