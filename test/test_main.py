@@ -66,6 +66,17 @@ def test_verify(model: Path, backend: str) -> None:
     assert file.identity(tiny_model(bias=50.0)) in result.stdout
 
 
+def test_verify_runs_a_model_without_a_self_test(tmp_path: Path) -> None:
+    model = tiny_model(dtype=np.float32)
+    last = model.tensors['conv10.weight']
+    last.values[:] = 3e38  # finite, but the logits are not
+    file.write(model, tmp_path / 'm.sqz')
+    result = run('verify', tmp_path / 'm.sqz')
+    assert result.returncode == 1
+    assert result.stderr.count('\n') == 1
+    assert 'logits that are not finite' in result.stderr
+
+
 def test_classify(model: Path, picture: Path) -> None:
     result = run('classify', model, picture, picture)
     assert result.returncode == 0, result.stderr

@@ -123,8 +123,8 @@ def library(name: str) -> Library:
         raise BackendUnavailable(f'no backend is called {name!r}; choose one of {known}')
     try:
         return cast(Library, importlib.import_module(f'sqz_perception.inference.{name}'))
-    except ImportError as error:
-        missing = (error.name or name).partition('.')[0]
+    except Exception as error:  # an extension built for another NumPy raises more than ImportError
+        missing = (getattr(error, 'name', None) or name).partition('.')[0]
         raise BackendUnavailable(
             f'{name} cannot be imported ({error}); pip install {missing}'
         ) from error

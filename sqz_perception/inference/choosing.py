@@ -30,8 +30,9 @@ from sqz_perception.inference.backend import Backend, Candidate, Runtime, candid
 from sqz_perception.inference.checks import check_memory, checked_logits, self_test
 from sqz_perception.model.network import Model, self_test_picture
 
-RUNS = 5  # the fewest that are timed
-DUEL_SECONDS = 0.15  # for timing two candidates that are equally fast
+RUNS = 5  # that are timed at least, but of a slow model
+SLOW_RUNS = 2  # that are timed at least
+SECONDS = 0.15  # for timing a slow model, or two candidates that are equally fast
 HOPELESS = 1.5  # a candidate that takes so many times as long is not timed further
 BUSY = 2.0  # a median of so many times the best run: other work disturbs the measurement
 
@@ -85,8 +86,7 @@ def _ready(candidate: Candidate, model: Model, runtime: Runtime, proceed: Procee
         proceed()
         _run(backend, model)  # the first run allocates
         proceed()
-        times = tuple(_run(backend, model) for _ in range(RUNS))
-        proceed()
+        times = _times(backend, model, proceed)
     except BaseException:
         backend.close()
         raise
@@ -143,15 +143,24 @@ def _fastest(key: str, model: Model, runtime: Runtime, proceed: Proceed) -> Prep
 
 def _timed(race: list[Prepared], model: Model, proceed: Proceed) -> list[Prepared]:
     """Return the two of ``race``, timed in turns, the faster one first."""
-    end = time.perf_counter() + DUEL_SECONDS
+    end = time.perf_counter() + SECONDS
     for count in itertools.count(1):
         proceed()
         race = [replace(r, times=(*r.times, _run(r.backend, model))) for r in race]
         fast, slow = sorted(race, key=lambda ready: ready.best)
-        decided = slow.best > HOPELESS * fast.best or time.perf_counter() > end
-        if decided and count >= RUNS:
+        hopeless = count >= RUNS and slow.best > HOPELESS * fast.best
+        if hopeless or (count >= SLOW_RUNS and time.perf_counter() > end):
             break
     return [fast, slow]
+
+
+def _times(backend: Backend, model: Model, proceed: Proceed) -> tuple[float, ...]:
+    end = time.perf_counter() + SECONDS
+    times: list[float] = []
+    while len(times) < SLOW_RUNS or (len(times) < RUNS and time.perf_counter() < end):
+        times.append(_run(backend, model))
+        proceed()
+    return tuple(times)
 
 
 def _run(backend: Backend, model: Model) -> float:

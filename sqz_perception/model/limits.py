@@ -24,8 +24,8 @@ MAX_META_BYTES = 4 * 2**20  # of the metadata, inflated
 # In a larger network each weight takes at least half a bit; Deep Compression's AlexNet has 0.9.
 MAX_CODED_BYTES, MAX_GROWTH = 2**20, 16  # bytes, and bytes for each of the file's
 MAX_NODES = 256
-MAX_INPUTS = 1024  # of all nodes together
-MAX_NODE_INPUTS = 32  # OpenVINO takes minutes for an add of a thousand
+MAX_INPUTS = 320  # of all nodes together; OpenVINO takes a minute for a thousand of one value
+MAX_NODE_INPUTS = 32
 MAX_KERNEL = 32  # rows or columns of a convolution's or a pool's window
 MAX_SIDE = 4096  # pixels of the picture, also of strides and pads
 MAX_PARAMETERS = 2**27  # weights and biases: half a GiB in fp32

@@ -26,7 +26,7 @@ import pytest
 
 from sqz_perception.errors import BackendFailed, BackendUnavailable, ModelFloatOnly
 from sqz_perception.inference import onnxruntime, openvino, processor
-from sqz_perception.inference.backend import BACKENDS, Candidate, Runtime, candidates
+from sqz_perception.inference.backend import BACKENDS, Candidate, Runtime, candidates, library
 from sqz_perception.inference.loading import build
 from sqz_perception.model.graph import to_graph
 from sqz_perception.model.network import Model, self_test_picture
@@ -124,8 +124,8 @@ def test_a_graph_that_a_runtime_refuses_is_a_named_error(
 ) -> None:
     graph = to_graph(tiny_model())
     graph.proto.graph.node[-1].op_type = 'NoSuchOperation'
-    for library in (openvino, onnxruntime):
-        monkeypatch.setattr(library, 'to_graph', lambda model, int8: graph)
+    for module in (openvino, onnxruntime):
+        monkeypatch.setattr(module, 'to_graph', lambda model, int8: graph)
     with pytest.raises(BackendFailed, match='refused the model') as caught:
         build(tiny_model(), runtime)
     assert '\n' not in str(caught.value)
@@ -166,3 +166,14 @@ def test_a_missing_module_is_one_line_with_the_remedy(
     assert result.stderr.startswith('error: ')
     assert result.stderr.count('\n') == 1
     assert re.search(message, result.stderr), result.stderr
+
+
+def test_a_module_that_fails_in_another_way_is_a_named_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(name: str) -> None:
+        raise AttributeError('_ARRAY_API not found')
+
+    monkeypatch.setattr('importlib.import_module', fail)
+    with pytest.raises(BackendUnavailable, match='_ARRAY_API.*install openvino'):
+        library('openvino')

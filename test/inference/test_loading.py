@@ -27,7 +27,7 @@ from graphs import Sketch, models
 from sqz_perception.errors import BackendFailed, LoadCancelled, ModelNotFound, SqzError
 from sqz_perception.inference.backend import BACKENDS, Runtime
 from sqz_perception.inference.loading import load, softmax
-from sqz_perception.model import file
+from sqz_perception.model import file, limits
 from sqz_perception.model.network import Model, Tensor, self_test_picture
 from tiny import tiny_model, with_answers
 
@@ -140,6 +140,51 @@ def test_any_accepted_model_loads_or_is_a_named_error(tmp_path: Path, model: Mod
         except SqzError as error:
             assert '\n' not in str(error)
         assert time.perf_counter() - start < 30
+
+
+def many_convolutions() -> Sketch:
+    net = Sketch(64, seed=0)
+    net.conv(16, 3, 1)
+    for _ in range(limits.MAX_NODES - 3):
+        net.conv(16, 16, 3, pad=1)
+    return net
+
+
+def wide_adds() -> Sketch:
+    net = Sketch(8, seed=0)
+    net.conv(1, 3, 1)
+    for _ in range(limits.MAX_INPUTS // limits.MAX_NODE_INPUTS - 1):
+        net.node('add', *[net.last, *[net.nodes[0].name] * (limits.MAX_NODE_INPUTS - 1)])
+    return net
+
+
+def large_kernels() -> Sketch:
+    net = Sketch(300, seed=0)
+    net.conv(32, 3, 32)
+    return net
+
+
+def large_pools() -> Sketch:
+    net = Sketch(512, seed=0)
+    net.conv(4, 3, 1)
+    net.node('max_pool', kernel=32, stride=1)
+    return net
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('make', [many_convolutions, wide_adds, large_kernels, large_pools])
+def test_a_model_at_the_limits_loads_in_seconds(
+    make: Callable[[], Sketch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('SQZ_PERCEPTION_CACHE', '')
+    net = make()
+    classes = net.channels[net.last]
+    net.node('global_average_pool')
+    ranges = {node.name: 1e3 for node in net.nodes}
+    file.write(net.model(classes, ranges=ranges), tmp_path / 'm.sqz', plain=True)
+    start = time.perf_counter()
+    load(tmp_path / 'm.sqz')
+    assert time.perf_counter() - start < 30
 
 
 def longest_pause(work: Callable[[], object]) -> float:

@@ -84,7 +84,7 @@ def many_adds() -> Model:
 def many_inputs() -> Model:
     net = Sketch(32)
     net.conv(4, 3, 1)
-    for _ in range(40):
+    for _ in range(11):
         net.node('add', *[net.last] * 32)
     net.node('global_average_pool')
     return net.model(4)
@@ -149,7 +149,7 @@ def many_questions() -> Model:
         ),
         (many_comparisons, r'a picture takes 32,\d{3},\d{3},\d{3} multiplications; at most 8,'),
         (many_adds, r'nodes is not a list of at most 256 values'),
-        (many_inputs, r'the nodes have 1,282 inputs; at most 1,024 together'),
+        (many_inputs, r'the nodes have 354 inputs; at most 320 together'),
         (wide_add, r"node 'n1' \(add\) takes 33 inputs"),
         (large_values, r"node 'n0' gives an impossible output \(33, 1024, 1024\)"),
         (many_values, r'the nodes give 154,\d{3},\d{3} values; at most 134,217,728 together'),
