@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,12 +117,12 @@ class Workstation:
         self._run('init', *keys)
         self._run('release', str(self.folder / 'new.sqz'), '--base', str(default_model()), *keys)
 
-    def push_when(self, condition: object) -> None:
+    def push_when(self, condition: Callable[[], bool]) -> None:
         """Broadcast the release as soon as the condition holds."""
 
         def wait() -> None:
             while not self._ended.wait(0.1):
-                if condition():  # type: ignore[operator]
+                if condition():
                     command = self._command('push', '--robots', '1', '--seconds', '60')
                     self._push = subprocess.Popen(command, cwd=ROOT, env=self._environment)
                     return

@@ -13,15 +13,12 @@
 
 from __future__ import annotations
 
-import zlib
-
-from sqz_perception.model import file
+from sqz_perception.model import file, framing
 
 
 def reseal(data: bytes) -> bytes:
     """Return ``data`` with the checksum that fits it in place of its last bytes."""
-    body = data[: -file.CHECKSUM.size]
-    return body + file.CHECKSUM.pack(zlib.crc32(body))
+    return framing.sealed(data[: -framing.CHECKSUM.size])
 
 
 def with_section(data: bytes, section: bytes) -> bytes:
@@ -29,4 +26,4 @@ def with_section(data: bytes, section: bytes) -> bytes:
     fields = list(file.HEADER.unpack_from(data))
     fields[5] = len(section)
     head = file.HEADER.pack(*fields) + data[file.HEADER.size : file.HEADER.size + fields[3]]
-    return reseal(head + section + bytes(file.CHECKSUM.size))
+    return reseal(head + section + bytes(framing.CHECKSUM.size))

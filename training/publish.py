@@ -23,7 +23,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sqz_perception.errors import SqzError
+from sqz_perception.errors import SqzError, UpdateError
 from sqz_perception.update import trust
 from training.publishing import keys
 from training.publishing.repository import ONLINE, Repository
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def init(options: argparse.Namespace) -> None:
     """Make keys and an empty repository."""
     if options.threshold > options.roots:
-        raise keys.UpdateError(f'a threshold of {options.threshold} needs as many root keys')
+        raise UpdateError(f'a threshold of {options.threshold} needs as many root keys')
     secret = keys.passphrase(new=True)
     names = [*(f'root-{i + 1}' for i in range(options.roots)), *ONLINE]
     signers = {name: keys.create(_key_file(options, name), secret) for name in names}
@@ -100,7 +100,7 @@ def push(options: argparse.Namespace) -> int:
     try:
         from training.publishing.broadcast import broadcast
     except ImportError as error:
-        raise keys.UpdateError(f'push needs ROS 2 in this shell: {error}') from error
+        raise UpdateError(f'push needs ROS 2 in this shell: {error}') from error
     return broadcast(
         Repository(options.repository),
         topic=options.topic,
@@ -148,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument('key', metavar='KEY', help='root-1, ..., targets, snapshot or timestamp')
     add(renew)
     added = add(push, signs=False)
-    added.add_argument('--topic', default='/model_updates', help='where robots listen')
+    added.add_argument(
+        '--topic', default='/model_updates', help='where robots listen: NAMESPACE/model_updates'
+    )
     added.add_argument('--ring', default='', help='only robots whose update_ring is this')
     added.add_argument('--rate', type=float, default=500e3, help='bytes per second')
     added.add_argument('--robots', type=int, default=0, help='end when so many robots are done')

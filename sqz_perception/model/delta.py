@@ -30,18 +30,15 @@ from sqz_perception.errors import (
     DeltaBaseMismatch,
     DeltaInvalid,
     ModelCorrupt,
-    ModelTooNew,
-    ModelTruncated,
 )
-from sqz_perception.model import changes, file, metadata
+from sqz_perception.model import changes, file, framing, metadata
+from sqz_perception.model.framing import CHECKSUM, VERSION, sealed
 from sqz_perception.model.network import Model, trace
 
 SUFFIX = '.sqd'
 MAGIC = b'\x89SQD\r\n\x1a\n'
-VERSION = 1
 # magic, version, reserved, metadata stored, metadata inflated, body, identity of base and result
 HEADER = struct.Struct('<8sHHIII32s32s')
-CHECKSUM = struct.Struct('<I')  # CRC-32 of all bytes before it
 WINDOW = 2**15  # bytes of the dictionary that deflate can reach
 RAW_DEFLATE = -15
 
@@ -64,8 +61,7 @@ def encode(old: Model, new: Model) -> bytes:
     stored = _deflate(meta, old_meta)
     body = changes.encode(old, new)
     sizes = len(stored), len(meta), len(body)
-    data = HEADER.pack(MAGIC, VERSION, 0, *sizes, base, result) + stored + body
-    delta = data + CHECKSUM.pack(zlib.crc32(data))
+    delta = sealed(HEADER.pack(MAGIC, VERSION, 0, *sizes, base, result) + stored + body)
     apply(old, delta)  # what does not rebuild the model must not be published
     return delta
 
@@ -74,20 +70,7 @@ def read_header(data: bytes) -> Header:
     """Return the header of a delta whose lengths and checksum are right. Raises a ModelError."""
     if not data or data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise DeltaInvalid('not a .sqd model delta')
-    if len(data) < HEADER.size:
-        raise ModelTruncated(f'{len(data)} bytes are too few for a delta; get the file again')
-    _, version, reserved, stored, length, body, base, result = HEADER.unpack_from(data)
-    if version != VERSION or reserved:
-        raise ModelTooNew(
-            f'delta version {version}, flags {reserved:#06x}; this package reads version '
-            f'{VERSION}: update sqz_perception'
-        )
-    expected = HEADER.size + stored + body + CHECKSUM.size
-    if len(data) != expected:
-        raise ModelTruncated(f'{len(data):,} bytes, not {expected:,}; get the file again')
-    (checksum,) = CHECKSUM.unpack_from(data, expected - CHECKSUM.size)
-    if zlib.crc32(memoryview(data)[: -CHECKSUM.size]) != checksum:
-        raise ModelCorrupt('the checksum of the delta does not match; get the file again')
+    stored, length, _, base, result = framing.checked_fields(data, HEADER, 'delta')[3:]
     return Header(base.hex(), result.hex(), stored, length)
 
 

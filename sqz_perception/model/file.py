@@ -38,10 +38,10 @@ from sqz_perception.errors import (
     ModelNotFound,
     ModelNotSqz,
     ModelTooNew,
-    ModelTruncated,
 )
-from sqz_perception.model import codec, metadata
+from sqz_perception.model import codec, framing, metadata
 from sqz_perception.model.codec import Kind
+from sqz_perception.model.framing import VERSION, sealed
 from sqz_perception.model.limits import (
     MAX_CODED_BYTES,
     MAX_FILE_BYTES,
@@ -53,11 +53,9 @@ from sqz_perception.model.network import Model, Tensor, trace
 
 SUFFIX = '.sqz'
 MAGIC = b'\x89SQZ\r\n\x1a\n'  # as PNG's: a text-mode transfer damages it visibly
-VERSION = 1
 HEADER = struct.Struct(
     '<8sHHIIQ32s'
 )  # magic, version, reserved, meta stored, meta, tensors, identity
-CHECKSUM = struct.Struct('<I')  # CRC-32 of all bytes before it
 LENGTH = struct.Struct('<I')  # of a plain payload
 PLAIN, CODED = 0, 1  # a record's first byte
 
@@ -122,8 +120,7 @@ def encode(model: Model, *, plain: bool = False) -> bytes:
     header = HEADER.pack(
         MAGIC, VERSION, 0, len(stored_meta), len(meta), len(tensors), _digest(meta, parts)
     )
-    body = header + stored_meta + tensors
-    return body + CHECKSUM.pack(zlib.crc32(body))
+    return sealed(header + stored_meta + tensors)
 
 
 def decode(data: bytes) -> Model:
@@ -159,20 +156,8 @@ def _decode(data: bytes) -> tuple[Model, str]:
 def _checked_header(data: bytes) -> tuple[int, int, int, bytes]:
     if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
         raise ModelNotSqz('not a .sqz model file')
-    if len(data) < HEADER.size:
-        raise ModelTruncated(f'{len(data)} bytes are too few for a header; get the file again')
-    _, version, reserved, meta_stored, meta_length, tensors, identity = HEADER.unpack_from(data)
-    if version != VERSION or reserved:
-        raise ModelTooNew(
-            f'format version {version}, flags {reserved:#06x}; this package reads version '
-            f'{VERSION}: update sqz_perception'
-        )
-    expected = HEADER.size + meta_stored + tensors + CHECKSUM.size
-    if len(data) != expected:
-        raise ModelTruncated(f'{len(data):,} bytes, not {expected:,}; get the file again')
-    (checksum,) = CHECKSUM.unpack_from(data, expected - CHECKSUM.size)
-    if zlib.crc32(memoryview(data)[: -CHECKSUM.size]) != checksum:
-        raise ModelCorrupt('the checksum does not match: damaged on the way; get the file again')
+    fields = framing.checked_fields(data, HEADER, 'format')
+    meta_stored, meta_length, tensors, identity = fields[3:]
     return meta_stored, meta_length, tensors, identity
 
 

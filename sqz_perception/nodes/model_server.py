@@ -42,7 +42,7 @@ from sqz_perception.nodes.parameters import Parameters
 from sqz_perception.nodes.time_limit import TimeLimit
 from sqz_perception.nodes.update_link import UpdateLink
 from sqz_perception.resources import default_model
-from sqz_perception.update.updater import Serving
+from sqz_perception.update.host import Serving
 
 
 class Observer(Protocol):

@@ -39,9 +39,10 @@ from sqz_perception.errors import StoreFailed, UpdateError
 from sqz_perception.inference.classifier import LoadedModel
 from sqz_perception.nodes.classifier_parameters import ClassifierSettings
 from sqz_perception.nodes.diagnostics import status
+from sqz_perception.update.host import Host, Policy
 from sqz_perception.update.receiver import Receiver
 from sqz_perception.update.store import Store
-from sqz_perception.update.updater import Host, Policy, Updater
+from sqz_perception.update.updater import Updater
 from sqz_perception.update.wire import MAX_MESSAGE
 
 TICK = 0.02  # seconds

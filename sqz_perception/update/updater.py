@@ -26,8 +26,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqz_perception.errors import (
     DeltaBaseMismatch,
@@ -39,55 +38,12 @@ from sqz_perception.errors import (
 )
 from sqz_perception.model import delta, file
 from sqz_perception.update import source, trust
+from sqz_perception.update.host import Host, Policy
 from sqz_perception.update.receiver import Complete, Receiver
 from sqz_perception.update.release import File, Release, suitable
 from sqz_perception.update.store import Store
 from sqz_perception.update.trial import Trial
 from sqz_perception.update.wire import ID_BYTES, Kind, State
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The model in use."""
-
-    name: str
-    release: int
-    identity: str
-    path: Path
-
-
-class Host(Protocol):
-    """What runs the models: the node's model server, or a test."""
-
-    def serving(self) -> Serving:
-        """Return the model in use."""
-
-    def load(self, path: Path) -> Any:
-        """Return the model at ``path``, tested, warm and fast enough. Raises SqzError."""
-
-    def swap(self, model: Any) -> str:
-        """Put a loaded model in use; return 'old -> new'."""
-
-    def go_back(self, path: Path | None) -> str:
-        """
-        Put a model in use again that was before: the one at ``path``, None for the last.
-
-        Return 'old -> new'. Raises SqzError.
-        """
-
-    def slowest(self) -> float:
-        """Return the longest acceptable median time of a frame, in milliseconds."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the robot's operator decides."""
-
-    automatic: bool = False  # activate what is staged
-    allowed: bool = True  # the robot is not busy
-    unsigned: bool = False  # install without signatures
-    trial: float = 30.0  # seconds
-    source: str = ''  # folder or address of a repository
 
 
 @dataclass(frozen=True)

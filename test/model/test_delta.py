@@ -35,7 +35,7 @@ from sqz_perception.errors import (
     ModelTooNew,
     ModelTruncated,
 )
-from sqz_perception.model import delta, file
+from sqz_perception.model import delta, file, framing
 from sqz_perception.model.network import Model
 from sqz_perception.model.steps import code_of, step_of
 from sqz_perception.resources import default_model
@@ -51,9 +51,9 @@ EMPTY = 110  # bytes: header, checksum, a bit for each tensor and an empty JSON 
 def resealed(data: bytes) -> bytes:
     """Return a delta with the body's length and the checksum that ``data`` ought to have."""
     fields = list(delta.HEADER.unpack_from(data))
-    fields[5] = len(data) - delta.HEADER.size - fields[3] - delta.CHECKSUM.size
-    body = delta.HEADER.pack(*fields) + data[delta.HEADER.size : -delta.CHECKSUM.size]
-    return body + delta.CHECKSUM.pack(zlib.crc32(body))
+    fields[5] = len(data) - delta.HEADER.size - fields[3] - framing.CHECKSUM.size
+    body = delta.HEADER.pack(*fields) + data[delta.HEADER.size : -framing.CHECKSUM.size]
+    return framing.sealed(body)
 
 
 def patched(offset: int, new: bytes) -> bytes:

@@ -25,7 +25,7 @@ import pytest
 from coded import coded_model
 from forged import reseal
 from sqz_perception.errors import ModelError
-from sqz_perception.model import codec, file
+from sqz_perception.model import codec, file, framing
 from sqz_perception.model.codec import Kind
 from sqz_perception.model.network import Model
 from tiny import tiny_model
@@ -64,7 +64,7 @@ def mutated(data: bytes, first: int, last: int, rng: random.Random) -> bytes:
 def resealed(data: bytes) -> bytes:
     """Return a file with the lengths and the checksum that ``data`` ought to have."""
     fields = list(file.HEADER.unpack_from(data))
-    fields[5] = len(data) - file.HEADER.size - fields[3] - file.CHECKSUM.size
+    fields[5] = len(data) - file.HEADER.size - fields[3] - framing.CHECKSUM.size
     return reseal(file.HEADER.pack(*fields) + data[file.HEADER.size :])
 
 
@@ -93,7 +93,7 @@ def test_mutated_files() -> None:
             start = file.HEADER.size + file.HEADER.unpack_from(whole)[3]
             changed = whole
             for _ in range(rng.choice((1, 1, 1, 2, 5))):
-                changed = mutated(changed, start, len(changed) - file.CHECKSUM.size, rng)
+                changed = mutated(changed, start, len(changed) - framing.CHECKSUM.size, rng)
             try:
                 model = file.decode(resealed(changed))
             except ModelError as error:

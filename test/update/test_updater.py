@@ -26,11 +26,12 @@ import pytest
 from sqz_perception.errors import BackendFailed, SwapRefused, UpdateError
 from sqz_perception.model import file
 from sqz_perception.model.network import Model
+from sqz_perception.update.host import Policy, Serving
 from sqz_perception.update.receiver import Receiver
 from sqz_perception.update.sender import Pace, Sender
 from sqz_perception.update.store import Store
 from sqz_perception.update.trust import pack
-from sqz_perception.update.updater import Policy, Serving, Updater
+from sqz_perception.update.updater import Updater
 from sqz_perception.update.wire import State
 
 pytest.importorskip('cryptography', reason='signing needs it')

@@ -17,7 +17,7 @@ import array
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import rclpy
 from rclpy.node import Node
@@ -73,15 +73,13 @@ def _send(
     node: Node,
     sender: Sender,
     topic: str,
-    show: object,
+    show: Callable[[], None],
     expect: int,
     stop_after: int,
     seconds: float,
 ) -> None:
     publisher = node.create_publisher(UInt8MultiArray, topic, QOS)
-    replies = topic.rstrip('/') + '_replies'
-    if topic.endswith('model_updates'):
-        replies = f'{topic.removesuffix("model_updates")}model_update_replies'
+    replies = f'{topic.removesuffix("model_updates")}model_update_replies'
     node.create_subscription(
         UInt8MultiArray, replies, lambda message: sender.receive(bytes(message.data)), QOS
     )
@@ -90,7 +88,7 @@ def _send(
         while (data := sender.next_message(time.monotonic())) is not None:
             publisher.publish(UInt8MultiArray(data=array.array('B', data)))
         rclpy.spin_once(node, timeout_sec=TICK)
-        show()  # type: ignore[operator]
+        show()
 
 
 def _done(sender: Sender, expect: int, stop_after: int) -> bool:

@@ -47,7 +47,7 @@ from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from sqz_perception import atomic
-from sqz_perception.errors import ModelError, UpdateError
+from sqz_perception.errors import UpdateError
 from sqz_perception.model import delta, file
 from sqz_perception.update.receiver import block_hashes
 from sqz_perception.update.release import CUSTOM
@@ -273,14 +273,6 @@ class Repository:
             ) from error
         assert isinstance(signed, kind)
         return signed
-
-
-def identity_of(path: Path) -> str:
-    """Return the identity of a model file. Raises UpdateError."""
-    try:
-        return file.identity(file.read(path))
-    except ModelError as error:
-        raise UpdateError(str(error)) from error
 
 
 def _of(targets: Targets, model: str) -> list[TargetFile]:
