@@ -30,7 +30,7 @@ from class_pictures import color_members, write_zip  # noqa: E402
 from training import train  # noqa: E402
 from training.fitting import processes  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 600  # seconds, on the slowest of machines
 # No norm: its means are of a process's own pictures. What is done to a picture is the same.
 RECIPE = {

@@ -33,7 +33,7 @@ from training.errors import ImportFailed
 from training.model_files import deep_compressed
 from training.model_files.assemble import Identity, Layer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HEADER = 4 * 26
 
 
